@@ -1,0 +1,63 @@
+"""Which event loop a cache belongs to, and what is said when it changes."""
+
+import asyncio
+import inspect
+import os
+import warnings
+from asyncio import AbstractEventLoop, BaseEventLoop
+
+# Frames of these folders are never the caller's.
+_NOT_THE_CALLER = tuple(
+    os.path.join(os.path.dirname(path), "") for path in (__file__, asyncio.__file__)
+)
+
+
+class AlruCacheLoopResetWarning(UserWarning):
+    """A cache was cleared because it was called from another event loop.
+
+    Issued once for each decorated function. Harmless in tests and notebooks,
+    where loops come and go; in a service it tells that the function is shared
+    by several loops, which then take the cache from each other.
+    """
+
+
+def warn_of_reset(name: str) -> None:
+    """Warn that the cache of the function *name* starts anew, at the caller's line."""
+    warnings.warn(
+        f"{name} was called from another event loop than before: "
+        "its cache was cleared and now belongs to the new loop. "
+        "Give each loop a decorated function of its own to avoid this.",
+        AlruCacheLoopResetWarning,
+        stacklevel=_level_of_caller(),
+    )
+
+
+def _level_of_caller() -> int:
+    """Return the warning level of the nearest frame outside this package and asyncio.
+
+    A call that runs as a task has no frame of its caller on the stack; the
+    nearest line of the user is then the one that runs the loop.
+    """
+    level = 0  # of this very function: one below the one that warns
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_CALLER):
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+def runs_here(loop: AbstractEventLoop) -> bool:
+    """Tell whether *loop* is the one that runs in this thread."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def makes_stock_tasks(loop: AbstractEventLoop | None) -> bool:
+    """Tell whether the tasks of *loop* are asyncio's own, unless it has a factory."""
+    return (
+        isinstance(loop, BaseEventLoop)
+        and type(loop).create_task is BaseEventLoop.create_task
+        and "create_task" not in vars(loop)
+    )
