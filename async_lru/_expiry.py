@@ -1,0 +1,251 @@
+"""Deadlines of entries, and the one timer that keeps them.
+
+Entries that are dropped before their time stay in the queue as empty husks
+until they are half of it; then the queue is built anew without them. So the
+queue is proportional to the live entries, and dropping costs O(1) on average.
+"""
+
+import weakref
+from asyncio import AbstractEventLoop, Handle
+from collections import deque
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from contextvars import Context
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
+from typing import Any, Protocol
+
+from ._loops import runs_here
+
+#: Entries dropped in one go; the loop gets its turn after each so many.
+SLICE = 1000
+
+#: Husks tolerated in a queue of any length.
+SLACK = 32
+
+
+class Entry:
+    """A value with a deadline, in the loop's time."""
+
+    __slots__ = ("deadline", "key", "value")
+
+    def __init__(self, key: Hashable, value: Any, deadline: float) -> None:
+        self.key = key
+        self.value = value
+        self.deadline = deadline
+
+    def empty(self) -> None:
+        """Let go of the key and the value, for good.
+
+        A hit in another thread reads the value before it reads the deadline;
+        writing them in the other order keeps it from returning None.
+        """
+        self.deadline = -inf
+        self.value = self.key = None
+
+    @property
+    def is_husk(self) -> bool:
+        """Whether the entry was dropped."""
+        return self.deadline == -inf
+
+
+class Queue(Protocol):
+    """Entries by deadline."""
+
+    def __len__(self) -> int: ...
+
+    def push(self, entry: Entry) -> None:
+        """Put in *entry*."""
+
+    def first(self) -> Entry:
+        """Return the entry with the earliest deadline."""
+        ...
+
+    def pop(self) -> None:
+        """Take out the first entry."""
+
+    def discard_husks(self) -> None:
+        """Take out all husks."""
+
+
+class InOrder:
+    """A queue for entries whose deadlines come in order: all have one ttl."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def push(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    def first(self) -> Entry:
+        return self.entries[0]
+
+    def pop(self) -> None:
+        self.entries.popleft()
+
+    def discard_husks(self) -> None:
+        self.entries = deque(entry for entry in self.entries if not entry.is_husk)
+
+
+class ByDeadline:
+    """A queue for entries whose deadlines come in any order."""
+
+    __slots__ = ("entries", "ticket")
+
+    def __init__(self) -> None:
+        # The ticket keeps the heap from comparing entries.
+        self.entries: list[tuple[float, int, Entry]] = []
+        self.ticket = count().__next__
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def push(self, entry: Entry) -> None:
+        heappush(self.entries, (entry.deadline, self.ticket(), entry))
+
+    def first(self) -> Entry:
+        return self.entries[0][2]
+
+    def pop(self) -> None:
+        heappop(self.entries)
+
+    def discard_husks(self) -> None:
+        self.entries = [item for item in self.entries if not item[2].is_husk]
+        heapify(self.entries)
+
+
+class Expiry:
+    """Drops the entries of one store when their time has come."""
+
+    __slots__ = (
+        "__weakref__",
+        "entries",
+        "husks",
+        "loop",
+        "make_queue",
+        "queue",
+        "timer",
+        "when",
+    )
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        entries: dict[Hashable, Any],
+        make_queue: Callable[[], Queue],
+    ) -> None:
+        self.loop = loop
+        self.entries = entries
+        self.make_queue = make_queue
+        self.queue = make_queue()
+        self.husks = 0
+        self.timer: Handle | None = None
+        self.when = inf
+
+    def __del__(self) -> None:
+        self.disarm()
+
+    def add(self, entry: Entry) -> None:
+        """Have *entry* dropped at its deadline."""
+        self.queue.push(entry)
+        if entry.deadline < self.when:
+            self.disarm()
+            self.arm(entry.deadline)
+
+    def discard(self, entry: Entry) -> None:
+        """Empty an entry that was dropped before its time."""
+        entry.empty()
+        self.husks += 1
+        if self.husks == len(self.queue):
+            if self.is_ours():
+                self.clear()
+        elif self.husks * 2 > len(self.queue) + SLACK and self.is_ours():
+            self.queue.discard_husks()
+            self.husks = 0
+
+    def is_ours(self) -> bool:
+        """Tell whether the loop cannot touch the queue while this thread does."""
+        return runs_here(self.loop) or not self.loop.is_running()
+
+    def clear(self) -> None:
+        """Forget all entries and release the timer."""
+        self.queue = self.make_queue()
+        self.husks = 0
+        self.disarm()
+
+    def drop_overdue(self) -> None:
+        """Drop a slice of what the timer, being late, has not dropped yet."""
+        if self.is_ours():
+            self.drop_due(self.loop.time())
+
+    def drop_due(self, now: float) -> bool:
+        """Drop entries due at *now*, a slice at most; tell whether more are due."""
+        queue = self.queue
+        for _ in range(SLICE):
+            if not queue:
+                return False
+            entry = queue.first()
+            if entry.deadline > now:
+                return False
+            queue.pop()
+            if entry.is_husk:
+                self.husks -= 1
+                continue
+            try:
+                self.entries.pop(entry.key, None)
+            finally:
+                entry.empty()
+        return bool(queue) and queue.first().deadline <= now
+
+    def arm(self, when: float) -> None:
+        """Set the timer."""
+        self.when = when
+        # The timer must not keep the cache alive, nor the context of the call
+        # that happens to set it.
+        self.timer = self.loop.call_at(when, _tick, _reference(self), context=Context())
+
+    def disarm(self) -> None:
+        """Release the timer, from whatever thread."""
+        timer, self.timer = self.timer, None
+        self.when = inf
+        if timer is None or self.loop.is_closed():
+            return
+        if self.is_ours():
+            timer.cancel()
+        else:
+            with suppress(RuntimeError):  # closed just now
+                self.loop.call_soon_threadsafe(timer.cancel)
+
+    def tick(self) -> None:
+        """Drop what is due and set the timer for what comes next."""
+        # asyncio runs a timer up to a clock tick early, and is right about it.
+        now = max(self.loop.time(), self.when)
+        self.timer = None
+        self.when = inf
+        more = True
+        try:
+            more = self.drop_due(now)
+        finally:
+            if more:
+                self.when = now
+                self.timer = self.loop.call_soon(
+                    _tick, _reference(self), context=Context()
+                )
+            elif self.queue:
+                self.arm(self.queue.first().deadline)
+
+
+def _reference(expiry: Expiry) -> "weakref.ref[Expiry]":
+    return weakref.ref(expiry)
+
+
+def _tick(reference: "weakref.ref[Expiry]") -> None:
+    expiry = reference()
+    if expiry is not None:
+        expiry.tick()

@@ -1,0 +1,189 @@
+"""The entries of a cache, and the order in which they are evicted."""
+
+from asyncio import AbstractEventLoop
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from random import uniform
+from typing import Any
+
+from ._expiry import ByDeadline, Entry, Expiry, InOrder
+from ._loops import makes_stock_tasks
+from ._runs import DROPPED, EVICTED, HELD, Run
+
+#: What a look-up gives where there is nothing: a run that nobody can join.
+ABSENT: Run = object.__new__(Run)
+ABSENT.waiters = None
+
+
+class Store:
+    """The entries of a cache in one event loop, from one clear to the next.
+
+    An entry is a run in flight, or the bare value of a finished one. A cache
+    that is cleared or changes loops gets a new store, so that whatever is
+    still under way in the old one cannot touch it.
+    """
+
+    __slots__ = (
+        "entries",
+        "evicted",
+        "get",
+        "hits",
+        "loop",
+        "maxsize",
+        "misses",
+        "retired",
+        "stock",
+        "touch",
+    )
+
+    #: The entry of a key, or a default: the look-up of a hit.
+    get: Callable[[Hashable, Any], Any]
+    #: Marks an entry as the most recently used.
+    touch: Callable[[Hashable], object]
+
+    def __init__(self, loop: AbstractEventLoop | None, maxsize: int | None) -> None:
+        self.entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self.get = self.entries.get
+        self.touch = self.entries.move_to_end
+        #: Runs in flight whose entry was evicted: they do not count, but are joined.
+        self.evicted: dict[Hashable, Run] = {}
+        self.loop = loop
+        #: Whether asyncio alone makes the loop's tasks, save for a task factory.
+        self.stock = makes_stock_tasks(loop)
+        self.maxsize = maxsize
+        self.hits = 0
+        self.misses = 0
+        self.retired = False
+
+    def contains(self, key: Hashable) -> bool:
+        """Tell whether *key* has an entry."""
+        entry = self.get(key, ABSENT)
+        return not entry.ended if type(entry) is Run else self.is_fresh(entry)
+
+    def is_fresh(self, entry: Any) -> bool:  # noqa: ARG002
+        """Tell whether the value *entry* may still be served."""
+        return True
+
+    def admit(self, run: Run) -> None:
+        """Make a new run the newest entry, and evict what is too much then."""
+        if self.maxsize == 0:
+            return
+        self.entries[run.key] = run
+        run.place = HELD
+        self.evict()
+
+    def evict(self) -> None:
+        """Drop the least recently used entries; runs in flight can come back."""
+        if self.maxsize is None:
+            return
+        while len(self.entries) > self.maxsize:
+            try:
+                key, entry = self.entries.popitem(last=False)
+            except KeyError:
+                if not self.retired:  # by another thread just now
+                    raise
+                return
+            if type(entry) is not Run:
+                self.discard(entry)
+            elif not entry.ended:
+                entry.place = EVICTED
+                self.evicted[key] = entry
+
+    def revive(self, run: Run) -> None:
+        """Make an evicted run an entry again."""
+        self.entries[run.key] = run
+        run.place = HELD
+        self.evicted.pop(run.key, None)
+        self.evict()
+
+    def keep(self, run: Run, value: Any) -> None:
+        """Put *value* where *run* is, if that still is an entry."""
+        if self.retired:
+            return
+        if run.place is HELD:
+            self.put(run.key, value)
+        elif run.place is EVICTED:
+            self.evicted.pop(run.key, None)
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Make *value* the entry of *key*."""
+        self.entries[key] = value
+
+    def drop(self, run: Run) -> None:
+        """Take *run* out, wherever it is."""
+        place, run.place = run.place, DROPPED
+        if self.retired:
+            return
+        if place is HELD:
+            self.entries.pop(run.key, None)
+        elif place is EVICTED:
+            self.evicted.pop(run.key, None)
+
+    def remove(self, key: Hashable) -> bool:
+        """Drop the entry of *key* and tell whether there was one."""
+        if self.evicted:
+            run = self.evicted.pop(key, ABSENT)
+            run.place = DROPPED
+        entry = self.entries.pop(key, ABSENT)
+        if type(entry) is Run:
+            entry.place = DROPPED
+            return not entry.ended
+        fresh = self.is_fresh(entry)
+        self.discard(entry)
+        return fresh
+
+    def discard(self, entry: Any) -> None:
+        """Let go of a value that was just taken out."""
+
+    def drop_due(self) -> None:
+        """Drop the entries whose time has come."""
+
+    def retire(self) -> None:
+        """Drop everything for good; the runs in flight go on without an entry."""
+        self.retired = True
+        # What dies here may call back: let it find the entries gone.
+        dropped = [*self.evicted.items(), *self.entries.items()]
+        self.evicted = {}
+        self.entries.clear()
+        del dropped
+
+
+class ExpiringStore(Store):
+    """A store whose values have a deadline each: they are held in an Entry."""
+
+    __slots__ = ("expiry", "jitter", "ttl")
+
+    loop: AbstractEventLoop
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        maxsize: int | None,
+        ttl: float,
+        jitter: float | None,
+    ) -> None:
+        super().__init__(loop, maxsize)
+        self.ttl = ttl
+        self.jitter = jitter
+        self.expiry = Expiry(loop, self.entries, ByDeadline if jitter else InOrder)
+
+    def is_fresh(self, entry: Entry) -> bool:
+        return entry.deadline > self.loop.time()
+
+    def put(self, key: Hashable, value: Any) -> None:
+        deadline = self.loop.time() + self.ttl
+        if self.jitter:
+            deadline += uniform(0, self.jitter)  # noqa: S311  # no secret
+        entry = Entry(key, value, deadline)
+        self.entries[key] = entry
+        self.expiry.add(entry)
+
+    def discard(self, entry: Entry) -> None:
+        self.expiry.discard(entry)
+
+    def drop_due(self) -> None:
+        self.expiry.drop_overdue()
+
+    def retire(self) -> None:
+        super().retire()
+        self.expiry.clear()
