@@ -1,0 +1,220 @@
+"""The cache of one function: all that happens beyond a plain hit."""
+
+import asyncio
+from asyncio import AbstractEventLoop
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ._keys import MakeKey
+from ._loops import warn_of_reset
+from ._runs import EVICTED, Run
+from ._stats import CacheInfo, CacheParameters
+from ._store import ABSENT, Store
+
+
+class Cache:
+    """The cache of one function, whatever loop it is in.
+
+    The call paths in ``_calls`` answer plain hits; everything else is here.
+    """
+
+    __slots__ = (
+        "closed",
+        "function",
+        "make_key",
+        "make_store",
+        "maxsize",
+        "name",
+        "runs",
+        "store",
+        "typed",
+        "warned",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Coroutine[Any, Any, Any]],
+        name: str,
+        *,
+        maxsize: int | None,
+        typed: bool,
+        make_key: MakeKey,
+        make_store: Callable[[AbstractEventLoop], Store],
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.maxsize = maxsize
+        self.typed = typed
+        self.make_key = make_key
+        self.make_store = make_store
+        #: Every run in flight, whether it still has an entry or not.
+        self.runs: set[Run] = set()
+        self.closed = False
+        self.warned = False
+        #: The entries; they belong to no loop before the first call.
+        self.store = Store(None, maxsize)
+
+    # Calls
+
+    async def answer(
+        self,
+        store: Store,
+        key: Hashable,
+        entry: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Answer a call that is no plain hit: join a run or start one.
+
+        *entry* is what the call found for *key* in *store*: a run, which may be
+        ABSENT, or, only if the store is of another loop, a value.
+        """
+        loop = asyncio.get_running_loop()
+        changed = loop is not store.loop
+        if changed:
+            store = self.enter_loop(loop)
+            entry = ABSENT
+        elif entry.ended and store.evicted:
+            entry = store.evicted.get(key, ABSENT)
+        if not entry.ended:
+            return await self.join(store, entry)
+
+        run = Run(key, loop, store, self.runs)
+        try:
+            store.admit(run)
+            if changed:
+                self.replace_store(store)
+            store.misses += 1
+            run.start(
+                self.function,
+                args,
+                kwargs,
+                stock=store.stock and loop.get_task_factory() is None,
+            )
+        except BaseException:
+            # First of all, with no call that might fail too: nobody can join it.
+            run.waiters = None
+            self.runs.discard(run)
+            store.drop(run)
+            raise
+        if run.ended:  # pragma: py-lt-312
+            return run.take_value()
+        return await run.wait()
+
+    async def join(self, store: Store, run: Run) -> Any:
+        """Wait for a run in flight: a hit."""
+        if run.waits_for_caller():
+            raise RuntimeError(
+                f"{self.name} was called from its own run for the same key and would "
+                "wait for itself: call it with other arguments there, or call the "
+                "undecorated function, which is its __wrapped__"
+            )
+        if run.place is EVICTED:
+            store.revive(run)
+        else:
+            with suppress(KeyError):  # cleared by another thread just now
+                store.touch(run.key)
+        store.hits += 1
+        return await run.wait()
+
+    # Event loops
+
+    def enter_loop(self, loop: AbstractEventLoop) -> Store:
+        """Return an empty store for a call from *loop*, to take the store's place.
+
+        The cache itself stays as it is until the call has proved valid.
+        """
+        if self.closed:
+            raise RuntimeError(
+                f"the cache of {self.name} is closed: it takes no calls after "
+                "cache_close()"
+            )
+        if self.store.loop is not None and not self.warned:
+            self.warned = True
+            warn_of_reset(self.name)
+        return self.make_store(loop)
+
+    def replace_store(self, store: Store) -> None:
+        """Go on with *store*; drop the entries of the one before, if it had any."""
+        former, self.store = self.store, store
+        former.retire()
+        self.forget_dead_runs()
+
+    def forget_dead_runs(self) -> None:
+        """Forget the runs that a closed loop has left behind."""
+        for run in list(self.runs):
+            if run.loop.is_closed():
+                self.runs.discard(run)
+
+    # What users ask of the cache
+
+    def contains(self, key: Hashable) -> bool:
+        """Tell whether *key* has an entry."""
+        return self.store.contains(key)
+
+    def invalidate(self, key: Hashable) -> bool:
+        """Drop the entry of *key* and tell whether there was one."""
+        return self.store.remove(key)
+
+    def clear(self) -> None:
+        """Drop every entry and zero the counters; stay in the same loop."""
+        loop = self.store.loop
+        self.replace_store(
+            Store(None, self.maxsize) if loop is None else self.make_store(loop)
+        )
+
+    def info(self) -> CacheInfo:
+        """Return the counters and the number of entries."""
+        store = self.store
+        store.drop_due()
+        return CacheInfo(store.hits, store.misses, self.maxsize, len(store.entries))
+
+    def parameters(self) -> CacheParameters:
+        """Return the options and the state of the cache."""
+        self.forget_dead_runs()
+        return {
+            "maxsize": self.maxsize,
+            "typed": self.typed,
+            "tasks": len(self.runs),
+            "closed": self.closed,
+        }
+
+    async def close(self, *, wait: bool) -> None:
+        """Refuse calls from now on, and return when no run is in flight."""
+        here = asyncio.get_running_loop()
+        self.closed = True
+        store = Store(None, self.maxsize)
+        store.hits = self.store.hits
+        store.misses = self.store.misses
+        self.replace_store(store)
+        runs_by_loop: dict[AbstractEventLoop, list[Run]] = defaultdict(list)
+        for run in list(self.runs):
+            runs_by_loop[run.loop].append(run)
+        runs_here = runs_by_loop.pop(here, [])
+        elsewhere = []
+        for loop, runs in runs_by_loop.items():
+            if loop.is_running():
+                ending = asyncio.run_coroutine_threadsafe(_end(runs, wait=wait), loop)
+                elsewhere.append(asyncio.wrap_future(ending))
+            elif not wait:  # to happen when the loop goes on, if ever
+                for run in runs:
+                    loop.call_soon_threadsafe(run.cancel)
+        await _end(runs_here, wait=wait)
+        await asyncio.gather(*elsewhere, return_exceptions=True)
+
+
+async def _end(runs: Sequence[Run], *, wait: bool) -> None:
+    """Wait, in their loop, until *runs* have ended; cancel them first unless *wait*."""
+    # A run that closes its own cache cannot be waited for here.
+    awaited = [run for run in runs if not run.waits_for_caller()]
+    if not wait:
+        for run in runs:
+            run.cancel()
+    while awaited := [run for run in awaited if not run.ended]:
+        tasks = [run.task for run in awaited if run.task and not run.task.done()]
+        if tasks:
+            await asyncio.wait(tasks)
+        else:  # pragma: py-lt-312  # told to its waiters in the next tick (see Run.fail)
+            await asyncio.sleep(0)
