@@ -1,0 +1,124 @@
+"""What the tests share: stepping the loop, a clock to turn, runs to end at will."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from async_lru import AlruCacheWrapper, alru_cache
+
+
+async def steps(number: int = 5) -> None:
+    """Let the loop go round so many times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+class Clock:
+    """The time of the running loop, which stands still until it is turned."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        loop.time = lambda: self.now  # type: ignore[method-assign]
+
+    def turn(self, seconds: float) -> None:
+        """Turn the clock without letting the loop see to its timers."""
+        self.now += seconds
+
+    async def advance(self, seconds: float) -> None:
+        """Turn the clock and let the loop see to its timers."""
+        self.turn(seconds)
+        await steps()
+
+
+@pytest.fixture
+async def clock() -> Clock:
+    return Clock()
+
+
+class Started(NamedTuple):
+    """A run of a controlled function, which ends when its future does."""
+
+    arguments: tuple[Any, ...]
+    future: "asyncio.Future[Any]"
+    task: "asyncio.Task[Any]"
+
+    def succeed(self, value: Any = None) -> None:
+        self.future.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        self.future.set_exception(error)
+
+
+Controlled = tuple[AlruCacheWrapper[..., Any], list[Started]]
+
+
+@pytest.fixture
+def controlled() -> Callable[..., Controlled]:
+    """Make cached functions whose runs end when the test says so."""
+
+    def make(**options: Any) -> Controlled:
+        runs: list[Started] = []
+
+        @alru_cache(**options)
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            # No local variables, which would make cycles with exceptions.
+            runs.append(
+                Started(
+                    (*args, *kwargs.values()),
+                    asyncio.get_running_loop().create_future(),
+                    asyncio.current_task(),  # type: ignore[arg-type]
+                )
+            )
+            return await runs[-1].future
+
+        return function, runs
+
+    return make
+
+
+class Counted(NamedTuple):
+    """A cached function that returns its argument, and the arguments it ran with."""
+
+    function: AlruCacheWrapper[..., Any]
+    runs: list[Any]
+
+
+def counted(**options: Any) -> Counted:
+    """Make a cached function that returns its first argument at once."""
+    runs: list[Any] = []
+
+    @alru_cache(**options)
+    async def function(*args: Any, **kwargs: Any) -> Any:
+        runs.append(args)
+        return args[0] if args else None
+
+    return Counted(function, runs)
+
+
+def start(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    """Start a call in a task of its own."""
+    return asyncio.get_running_loop().create_task(coroutine)
+
+
+async def outcome(awaitable: Awaitable[Any]) -> Any:
+    """Return the result or the exception of a call."""
+    try:
+        return await awaitable
+    except (Exception, asyncio.CancelledError) as error:
+        return error
+
+
+@pytest.fixture
+def reports() -> "Iterator[list[dict[str, Any]]]":
+    """What is reported to the running loop's exception handler."""
+    collected: list[dict[str, Any]] = []
+    yield collected
+
+
+def collect_reports(collected: list[dict[str, Any]]) -> None:
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: collected.append(context)
+    )

@@ -1,0 +1,163 @@
+"""A8: what a cache tells, and how entries are dropped by hand."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Controlled, counted, start, steps
+
+from async_lru import CacheInfo
+
+Make = Callable[..., Controlled]
+
+
+async def test_cache_info_A8() -> None:
+    function, _ = counted(maxsize=2)
+    for key in (1, 1, 2, 3):
+        await function(key)
+    info = function.cache_info()
+    assert isinstance(info, CacheInfo)
+    assert repr(info) == "CacheInfo(hits=1, misses=3, maxsize=2, currsize=2)"
+    assert info == (1, 3, 2, 2)
+    assert CacheInfo._fields == ("hits", "misses", "maxsize", "currsize")
+
+
+async def test_cache_parameters_A8(controlled: Make) -> None:
+    function, runs = controlled(maxsize=3, typed=True)
+    assert function.cache_parameters() == {
+        "maxsize": 3,
+        "typed": True,
+        "tasks": 0,
+        "closed": False,
+    }
+    calls = [start(function(key)) for key in (1, 2, 2)]
+    await steps()
+    assert function.cache_parameters()["tasks"] == 2
+    for run in runs:
+        run.succeed()
+    await asyncio.gather(*calls)
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_a_run_in_flight_counts_before_it_has_begun_A8(controlled: Make) -> None:
+    function, runs = controlled()
+    seen: list[int] = []
+
+    async def call() -> None:
+        await function(1)
+
+    task = start(call())
+    await asyncio.sleep(0)
+    seen.append(function.cache_parameters()["tasks"])
+    await steps()
+    runs[0].succeed()
+    await task
+    assert seen == [1]
+
+
+async def test_cache_contains_A8(controlled: Make) -> None:
+    function, runs = controlled()
+    assert function.cache_contains(1) is False
+    call = start(function(1))
+    await steps()
+    assert function.cache_contains(1) is True
+    assert function.cache_contains(2) is False
+    runs[0].succeed()
+    await call
+    assert function.cache_contains(1) is True
+    assert function.cache_contains(x=1) is False
+
+
+async def test_cache_invalidate_drops_one_entry_A8() -> None:
+    function, runs = counted()
+    await function(1)
+    await function(2, x=3)
+    assert function.cache_invalidate(1) is True
+    assert function.cache_invalidate(1) is False
+    assert function.cache_invalidate(2) is False
+    assert not function.cache_contains(1)
+    assert function.cache_contains(2, x=3)
+    assert function.cache_info() == (0, 2, 128, 1)
+    await function(1)
+    assert len(runs) == 3
+
+
+async def test_waiters_of_an_invalidated_run_get_its_result_A8(
+    controlled: Make,
+) -> None:
+    function, runs = controlled()
+    calls = [start(function(1)) for _ in range(2)]
+    await steps()
+    assert function.cache_invalidate(1) is True
+    assert not function.cache_contains(1)
+    assert function.cache_info().currsize == 0
+    runs[0].succeed("value")
+    assert await asyncio.gather(*calls) == ["value"] * 2
+    assert not function.cache_contains(1)
+
+
+async def test_cache_clear_drops_all_and_zeroes_the_counters_A8(
+    controlled: Make,
+) -> None:
+    function, runs = controlled()
+    calls = [start(function(key)) for key in (1, 2, 2)]
+    await steps()
+    runs[0].succeed("one")
+    await steps()
+    function.cache_clear()
+    assert function.cache_info() == (0, 0, 128, 0)
+    assert not function.cache_contains(1)
+    assert not function.cache_contains(2)
+    assert function.cache_parameters()["tasks"] == 1
+    runs[1].succeed("two")
+    assert await asyncio.gather(*calls) == ["one", "two", "two"]
+    assert function.cache_info() == (0, 0, 128, 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"ttl": 100}, {"maxsize": None}])
+def test_all_work_without_a_running_loop_A8(options: dict[str, Any]) -> None:
+    function, _ = counted(**options)
+    maxsize = options.get("maxsize", 128)
+    for _ in range(2):
+        assert function.cache_info() == (0, 0, maxsize, 0)
+        assert function.cache_parameters()["tasks"] == 0
+        assert function.cache_contains(1) is False
+        assert function.cache_invalidate(1) is False
+        function.cache_clear()
+    asyncio.run(function(1))
+    assert function.cache_info() == (0, 1, maxsize, 1)
+    assert function.cache_contains(1)
+    assert function.cache_invalidate(1) is True
+    assert function.cache_info() == (0, 1, maxsize, 0)
+    function.cache_clear()
+    assert function.cache_info() == (0, 0, maxsize, 0)
+
+
+async def test_the_function_may_clear_its_own_cache_A8() -> None:
+    @_decorate
+    async def function(key: int) -> int:
+        function.cache_clear()
+        assert not function.cache_contains(key)
+        function.cache_invalidate(key)
+        return key
+
+    assert await asyncio.gather(function(1), function(1)) == [1, 1]
+    assert function.cache_info().currsize == 0
+
+
+def _decorate(function: Any) -> Any:
+    from async_lru import alru_cache
+
+    return alru_cache(function)
+
+
+async def test_a_done_callback_may_clear_the_cache_A8(controlled: Make) -> None:
+    function, runs = controlled()
+    calls = [start(function(1)) for _ in range(3)]
+    calls[0].add_done_callback(lambda _: function.cache_clear())
+    await steps()
+    runs[0].succeed("value")
+    assert await asyncio.gather(*calls) == ["value"] * 3
+    await steps()
+    assert function.cache_info() == (0, 0, 128, 0)

@@ -1,0 +1,361 @@
+"""A11 and B7: methods and metadata. B8: copies and pickles."""
+
+import asyncio
+import copy
+import functools
+import inspect
+import pickle
+import sys
+import typing
+import weakref
+from typing import Any
+
+import pytest
+from conftest import counted
+
+from async_lru import AlruCacheBoundMethod, AlruCacheWrapper, alru_cache
+
+
+@alru_cache(maxsize=10)
+async def documented(number: int, *, text: str = "") -> bytes:
+    """Say something."""
+    return text.encode() * number
+
+
+documented_function = documented.__wrapped__
+
+
+class Service:
+    """A class with all kinds of methods."""
+
+    calls: list[Any]
+
+    def __init__(self) -> None:
+        self.calls = []
+
+    @alru_cache
+    async def method(self, number: int, text: str = "") -> tuple[Any, ...]:
+        """Do something."""
+        self.calls.append(number)
+        return (self, number, text)
+
+    @alru_cache
+    async def other(self, number: int) -> int:
+        return number
+
+    @staticmethod
+    @alru_cache
+    async def static(number: int) -> int:
+        return number
+
+    @classmethod
+    @alru_cache
+    async def of_class(cls, number: int) -> tuple[Any, ...]:
+        return (cls, number)
+
+
+class Special(Service):
+    async def call_super(self, number: int) -> tuple[Any, ...]:
+        return await super().method(number)
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    @alru_cache
+    async def method(self, number: int) -> int:
+        return self.value + number
+
+
+@pytest.fixture(autouse=True)
+async def _clear() -> None:
+    for function in (documented, Service.method, Service.other, Service.static):
+        function.cache_clear()
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::async_lru.AlruCacheLoopResetWarning")
+
+
+async def test_a_method_puts_its_object_first_A11() -> None:
+    one, other = Service(), Service()
+    assert await one.method(1) == (one, 1, "")
+    assert await one.method(1) == (one, 1, "")
+    assert await other.method(1) == (other, 1, "")
+    assert one.calls == other.calls == [1]
+    assert one.method.cache_info() == (1, 2, 128, 2)
+    assert one.method.cache_parameters() == Service.method.cache_parameters()
+
+
+async def test_introspection_of_a_method_puts_its_object_first_A11() -> None:
+    one, other = Service(), Service()
+    await one.method(1)
+    await other.method(1)
+    assert one.method.cache_contains(1)
+    assert not one.method.cache_contains(number=1)
+    assert one.method.cache_invalidate(1)
+    assert not one.method.cache_invalidate(1)
+    assert not one.method.cache_contains(1)
+    assert other.method.cache_contains(1)
+    other.method.cache_clear()
+    assert not other.method.cache_contains(1)
+
+
+async def test_a_method_can_be_closed_A11() -> None:
+    class Closing:
+        @alru_cache
+        async def method(self) -> None:
+            pass
+
+    service = Closing()
+    await service.method.cache_close(wait=True)
+    with pytest.raises(RuntimeError, match=r"Closing\.method"):
+        await service.method()
+
+
+async def test_keyword_arguments_named_like_our_own_A11() -> None:
+    @alru_cache
+    async def function(**kwargs: Any) -> Any:
+        return kwargs
+
+    names = {"self": 1, "args": 2, "key": 3, "function": 4, "instance": 5, "cls": 6}
+    assert await function(**names) == names
+    assert function.cache_contains(**names)
+    assert function.cache_invalidate(**names)
+
+    class Keywords:
+        @alru_cache
+        async def method(this, **kwargs: Any) -> Any:  # noqa: N805
+            return kwargs
+
+    service = Keywords()
+    assert await service.method(**names) == names
+    assert service.method.cache_contains(**names)
+    assert service.method.cache_invalidate(**names)
+
+
+async def test_staticmethods_A11() -> None:
+    assert await Service.static(1) == 1
+    assert await Service().static(1) == 1
+    assert Service().static.cache_info() == (1, 1, 128, 1)
+    assert Service.static.cache_contains(1)
+    assert Service.static.cache_invalidate(1)
+
+
+async def test_classmethods_A11() -> None:
+    Service.of_class.cache_clear()  # type: ignore[attr-defined]
+    assert await Service.of_class(1) == (Service, 1)
+    assert await Service().of_class(1) == (Service, 1)
+    assert await Special.of_class(1) == (Special, 1)
+    assert Service.of_class.cache_info() == (1, 2, 128, 2)  # type: ignore[attr-defined]
+    contains = Service.of_class.cache_contains  # type: ignore[attr-defined]
+    if sys.version_info < (3, 13):
+        assert contains(1)
+    else:  # classmethod no longer asks what it wraps: a plain bound method
+        assert contains(Service, 1)
+
+
+async def test_inheritance_A11() -> None:
+    service = Special()
+    assert await service.method(1) == (service, 1, "")
+    assert await service.call_super(1) == (service, 1, "")
+    assert service.method.cache_info() == (1, 1, 128, 1)
+    assert Special.method is Service.method
+
+
+async def test_slotted_classes_A11() -> None:
+    service = Slotted(10)
+    assert await service.method(1) == 11
+    assert await service.method(1) == 11
+    assert service.method.cache_info().hits == 1
+
+
+async def test_a_function_set_on_a_class_later_is_a_method_A11() -> None:
+    class Late:
+        pass
+
+    Late.method = alru_cache(_second)  # type: ignore[attr-defined]
+    assert await Late().method(5) == 5  # type: ignore[attr-defined]
+
+
+async def _second(_: Any, number: int) -> int:
+    return number
+
+
+def test_the_wrapper_carries_the_functions_metadata_A11() -> None:
+    assert documented.__name__ == "documented"
+    assert documented.__qualname__ == "documented"
+    assert documented.__module__ == __name__
+    assert documented.__doc__ == "Say something."
+    assert documented.__wrapped__ is documented_function
+    assert inspect.signature(documented) == inspect.signature(documented_function)
+    assert typing.get_type_hints(documented) == {
+        "number": int,
+        "text": str,
+        "return": bytes,
+    }
+    assert documented.__annotations__ == documented_function.__annotations__  # type: ignore[attr-defined]
+
+
+def test_the_wrapper_carries_the_functions_dict_A11() -> None:
+    async def function() -> None:
+        pass
+
+    function.mark = object()  # type: ignore[attr-defined]
+    cached = alru_cache(function)
+    assert cached.mark is function.mark  # type: ignore[attr-defined]
+    cached.other = 1  # type: ignore[attr-defined]
+    assert not hasattr(function, "other")
+    with pytest.raises(AttributeError, match="missing"):
+        cached.missing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_partial_is_called_what_its_function_is_A11() -> None:
+    cached = alru_cache(functools.partial(documented_function, 1))
+    assert cached.__name__ == "documented"
+    assert cached.__doc__ == "Say something."
+    assert str(inspect.signature(cached)) == "(*, text: str = '') -> bytes"
+
+
+def test_both_are_coroutine_functions_A11() -> None:
+    bound = Service().method
+    for function in (documented, Service.method, bound, Service().static):
+        assert inspect.iscoroutinefunction(function)
+        if sys.version_info < (3, 14):
+            assert asyncio.iscoroutinefunction(function)
+
+
+def test_both_can_be_weakly_referenced_A11() -> None:
+    function, _ = counted()
+    reference = weakref.ref(function)
+    assert reference() is function
+    bound = Service().method
+    assert weakref.ref(bound)() is bound
+
+
+def test_a_decorated_function_dies_by_reference_count_A11() -> None:
+    function, runs = counted()
+    reference = weakref.ref(function)
+    del function
+    assert reference() is None
+
+
+async def test_calls_through_the_class_B7() -> None:
+    service = Service()
+    assert Service.method is Service.__dict__["method"]
+    assert await Service.method(service, 1) == (service, 1, "")
+    assert await service.method(1) == (service, 1, "")
+    assert Service.method.cache_info() == (1, 1, 128, 1)
+    assert Service.method.cache_contains(service, 1)
+    assert Service.method.cache_invalidate(service, 1)
+    assert not service.method.cache_contains(1)
+
+
+def test_the_signature_of_a_bound_method_has_no_self_B7() -> None:
+    signature = inspect.signature(Service().method)
+    assert str(signature) == "(number: int, text: str = '') -> tuple[typing.Any, ...]"
+    assert list(inspect.signature(Service.method).parameters)[0] == "self"
+
+
+def test_the_signature_of_a_bound_partialmethod_B7() -> None:
+    class Partial:
+        async def pair(self, a: int, b: int) -> None:
+            pass
+
+        method = alru_cache(functools.partialmethod(pair, 1))
+
+    assert str(inspect.signature(Partial().method)) == "(b: int) -> None"
+
+
+def test_a_bound_method_has_self_and_func_B7() -> None:
+    service = Service()
+    assert isinstance(service.method, AlruCacheBoundMethod)
+    assert service.method.__self__ is service
+    assert service.method.__func__ is Service.method
+
+
+def test_a_bound_method_has_the_functions_attributes_B7() -> None:
+    method = Service().method
+    assert method.__name__ == "method"
+    assert method.__qualname__ == "Service.method"
+    assert method.__doc__ == "Do something."
+    assert method.__module__ == __name__
+    assert method.__wrapped__ is Service.method.__wrapped__
+    with pytest.raises(AttributeError, match="missing"):
+        method.missing  # noqa: B018
+
+
+def test_the_class_of_bound_methods_keeps_its_own_text_B7() -> None:
+    assert AlruCacheBoundMethod.__module__ == "async_lru._wrapper"
+    assert "method of an instance" in AlruCacheBoundMethod.__doc__
+
+
+def test_a_bound_method_without_its_function_has_no_attributes_B7() -> None:
+    """As copying protocols may make one for a moment."""
+    unbound = AlruCacheBoundMethod.__new__(AlruCacheBoundMethod, documented_function)
+    assert not hasattr(unbound, "cache_missing")
+
+
+def test_bound_methods_compare_as_pythons_do_B7() -> None:
+    class Equal(Service):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 1
+
+    one, other = Equal(), Equal()
+    assert one.method == one.method
+    assert hash(one.method) == hash(one.method)
+    assert one.method != other.method
+    assert one.method != one.other
+    assert one.method != 1
+    assert len({one.method, one.method, other.method, one.other}) == 3
+
+
+def test_bound_methods_of_unhashable_objects_hash_B7() -> None:
+    class Unhashable(Service):
+        __hash__ = None  # type: ignore[assignment]
+
+    service = Unhashable()
+    assert hash(service.method) == hash(service.method)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickled_function_is_that_very_function_B8(protocol: int) -> None:
+    assert pickle.loads(pickle.dumps(documented, protocol)) is documented
+    pickled = pickle.loads(pickle.dumps(Service.method, max(protocol, 4)))
+    assert pickled is Service.method
+
+
+def test_a_copied_function_is_that_very_function_B8() -> None:
+    assert copy.copy(documented) is documented
+    assert copy.deepcopy(documented) is documented
+    assert copy.deepcopy([documented]) == [documented]
+    function, _ = counted()
+    assert copy.deepcopy(function) is function
+
+
+def test_copies_of_bound_methods_are_those_of_copied_objects_B8() -> None:
+    service = Service()
+    assert copy.copy(service.method) == service.method
+    copied = copy.deepcopy(service.method)
+    assert copied.__self__ is not service
+    assert isinstance(copied.__self__, Service)
+    unpickled = pickle.loads(pickle.dumps(service.method))
+    assert unpickled.__func__ is Service.method
+
+
+def test_repr_names_the_function_B8() -> None:
+    assert repr(documented) == f"<AlruCacheWrapper of {__name__}.documented>"
+    service = Service()
+    assert repr(service.method) == (
+        f"<bound <AlruCacheWrapper of {__name__}.Service.method> to {service!r}>"
+    )
+
+
+def test_the_wrapper_type_is_generic_at_run_time() -> None:
+    assert AlruCacheWrapper[[int], str]
+    assert AlruCacheBoundMethod[[int], str]

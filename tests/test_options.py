@@ -1,0 +1,179 @@
+"""A1: what the decorator takes. B9: what it refuses."""
+
+import functools
+import math
+from typing import Any
+
+import pytest
+
+from async_lru import AlruCacheWrapper, alru_cache
+
+
+async def plain(a: Any, b: Any = None) -> Any:
+    return (a, b)
+
+
+def not_a_coroutine_function() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    "decorate",
+    [
+        alru_cache,
+        alru_cache(),
+        alru_cache(10),
+        alru_cache(10, True),
+        alru_cache(None, False),
+        alru_cache(maxsize=10, typed=True),
+        alru_cache(ttl=1, jitter=0.5),
+        alru_cache(key=lambda a, b=None: a),
+        functools.partial(alru_cache, ttl=1),
+    ],
+)
+async def test_decorates_with_and_without_parentheses_A1(decorate: Any) -> None:
+    cached = decorate(plain)
+    assert isinstance(cached, AlruCacheWrapper)
+    assert await cached(1) == (1, None)
+
+
+async def test_maxsize_and_typed_are_positional_A1() -> None:
+    cached = alru_cache(7, True)(plain)
+    assert cached.cache_parameters()["maxsize"] == 7
+    assert cached.cache_parameters()["typed"] is True
+
+
+def test_other_options_are_keyword_only_A1() -> None:
+    with pytest.raises(TypeError):
+        alru_cache(1, False, 60)  # type: ignore[call-overload]
+
+
+def test_defaults_A1() -> None:
+    assert alru_cache(plain).cache_parameters() == {
+        "maxsize": 128,
+        "typed": False,
+        "tasks": 0,
+        "closed": False,
+    }
+
+
+async def test_one_decorator_gives_each_function_its_own_cache_A1() -> None:
+    decorate = alru_cache(maxsize=3)
+    first, second = decorate(plain), decorate(plain)
+    await first(1)
+    assert first.cache_info().misses == 1
+    assert second.cache_info().misses == 0
+    assert not second.cache_contains(1)
+
+
+async def test_takes_partials_A1() -> None:
+    cached = alru_cache(functools.partial(functools.partial(plain, 1), b=2))
+    assert await cached() == (1, 2)
+    assert await cached(b=3) == (1, 3)
+
+
+async def test_takes_partialmethods_A1() -> None:
+    class Service:
+        async def pair(self, a: int, b: int) -> tuple[int, int]:
+            return (a, b)
+
+        one = alru_cache(functools.partialmethod(pair, 1))
+        two = alru_cache(ttl=10)(
+            functools.partialmethod(functools.partialmethod(pair, b=2))
+        )
+
+    service = Service()
+    assert await service.one(2) == (1, 2)
+    assert await service.one(2) == (1, 2)
+    assert service.one.cache_info().hits == 1
+    assert service.one.cache_contains(2)
+    assert await service.two(1) == (1, 2)
+
+
+async def test_takes_an_already_cached_function_A1() -> None:
+    inner = alru_cache(plain)
+    outer = alru_cache(maxsize=1)(inner)
+    assert await outer(1) == (1, None)
+    assert inner.cache_info().misses == outer.cache_info().misses == 1
+    assert outer.__wrapped__ is inner
+
+
+@pytest.mark.parametrize(
+    "not_async",
+    [
+        not_a_coroutine_function,
+        len,
+        int,
+        functools.partial(not_a_coroutine_function),
+        functools.partialmethod(not_a_coroutine_function),
+        classmethod(plain),
+        staticmethod(plain),
+    ],
+)
+@pytest.mark.parametrize("decorate", [alru_cache, alru_cache(), alru_cache(ttl=1)])
+def test_refuses_what_is_no_coroutine_function_A1(
+    decorate: Any, not_async: Any
+) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        decorate(not_async)
+    assert repr(not_async) in str(caught.value)
+
+
+def test_refuses_any_object_A1() -> None:
+    with pytest.raises(RuntimeError, match="not 5"):
+        alru_cache()(5)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "names"),
+    [
+        ({"maxsize": "10"}, TypeError, ["maxsize", "'10'"]),
+        ({"maxsize": 1.5}, TypeError, ["maxsize", "1.5"]),
+        ({"typed": 1}, TypeError, ["typed", "1"]),
+        ({"typed": "yes"}, TypeError, ["typed", "'yes'"]),
+        ({"ttl": "5"}, TypeError, ["ttl", "'5'"]),
+        ({"ttl": True}, TypeError, ["ttl", "True"]),
+        ({"ttl": 0}, ValueError, ["ttl", "0"]),
+        ({"ttl": -1.5}, ValueError, ["ttl", "-1.5"]),
+        ({"ttl": math.nan}, ValueError, ["ttl", "nan"]),
+        ({"ttl": 10**400}, ValueError, ["ttl", "10000"]),
+        ({"jitter": 1}, ValueError, ["jitter", "1", "ttl"]),
+        ({"jitter": 0}, ValueError, ["jitter", "0", "ttl"]),
+        ({"ttl": 1, "jitter": "5"}, TypeError, ["jitter", "'5'"]),
+        ({"ttl": 1, "jitter": -1}, ValueError, ["jitter", "-1"]),
+        ({"ttl": 1, "jitter": math.nan}, ValueError, ["jitter", "nan"]),
+        ({"ttl": 1, "jitter": math.inf}, ValueError, ["jitter", "inf"]),
+        ({"key": "a"}, TypeError, ["key", "'a'"]),
+        ({"key": repr, "typed": True}, ValueError, ["typed", "key", "repr"]),
+    ],
+)
+def test_refuses_bad_options_at_decoration_B9(
+    options: dict[str, Any], error: type[Exception], names: list[str]
+) -> None:
+    with pytest.raises(error) as caught:
+        alru_cache(**options)
+    assert type(caught.value) is error
+    for name in names:
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"ttl": math.inf}, {"ttl": 1, "jitter": 0}])
+async def test_takes_the_ends_of_the_ranges_B9(options: dict[str, Any]) -> None:
+    cached = alru_cache(**options)(plain)
+    await cached(1)
+    await cached(1)
+    assert cached.cache_info().hits == 1
+
+
+async def test_a_negative_maxsize_means_0_B9() -> None:
+    cached = alru_cache(maxsize=-5)(plain)
+    await cached(1)
+    assert cached.cache_info() == (0, 1, 0, 0)
+    assert cached.cache_parameters()["maxsize"] == 0
+
+
+async def test_a_huge_ttl_is_no_error_B9() -> None:
+    cached = alru_cache(ttl=1e300, jitter=1e300)(plain)
+    assert await cached(1) == (1, None)
+    assert await cached(1) == (1, None)
+    assert cached.cache_info().hits == 1

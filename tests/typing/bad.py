@@ -1,0 +1,99 @@
+"""B10: every statement below the definitions must be an error to type checkers.
+
+test_typing.py checks that each of these lines has one, and no other line has.
+"""
+
+import functools
+
+from async_lru import alru_cache
+
+
+@alru_cache
+async def function(number: int, text: str = "") -> bytes:
+    return text.encode() * number
+
+
+@alru_cache(maxsize=1)
+async def keyword_only(*, number: int) -> bytes:
+    return bytes(number)
+
+
+class Service:
+    @alru_cache
+    async def method(self, number: int) -> str:
+        return str(number)
+
+    @staticmethod
+    @alru_cache
+    async def static(number: int) -> str:
+        return str(number)
+
+    @classmethod
+    @alru_cache
+    async def of_class(cls, number: int) -> str:
+        return str(number)
+
+
+def plain(number: int) -> int:
+    return number
+
+
+async def coroutine_function(number: int, text: str) -> int:
+    return number + len(text)
+
+
+of_partial = alru_cache(functools.partial(coroutine_function, 1))
+service = Service()
+
+
+async def bad() -> None:
+    await function()
+    await function("1")
+    await function(1, 2)
+    await function(1, "", 3)
+    await function(1, other="")
+    await keyword_only(1)
+    await keyword_only(number="1")
+    await keyword_only()
+    await service.method()
+    await service.method("1")
+    await service.method(1, 2)
+    await service.method(service, 1)
+    await Service.method(1)
+    await Service.method(service, "1")
+    await Service.static()
+    await service.of_class("1")
+    function.cache_invalidate()
+    function.cache_invalidate("1")
+    function.cache_contains(1, 2)
+    function.cache_contains(nothing=1)
+    keyword_only.cache_contains(1)
+    keyword_only.cache_invalidate(number="1")
+    service.method.cache_invalidate("1")
+    service.method.cache_contains(service, 1)
+    Service.method.cache_invalidate(1)
+    Service.method.cache_contains(service, "1")
+    Service.static.cache_contains("1")
+    function.cache_info(1)
+    function.cache_info().missing
+    function.cache_parameters()["missing"]
+    await function.cache_close(True)
+    await function.cache_close(wait=1.5)
+    result: str = await function(1)
+    wrong: int = await service.method(1)
+    function(1) + 1
+    alru_cache(plain)
+    alru_cache()(plain)
+    alru_cache(maxsize=1)(plain)
+    alru_cache(plain, ttl=1)
+    alru_cache("10")
+    alru_cache(maxsize="10")
+    alru_cache(maxsize=1.5)
+    alru_cache(typed="yes")
+    alru_cache(1, True, 60)
+    alru_cache(ttl="5")
+    alru_cache(jitter="5")
+    alru_cache(key="number")
+    alru_cache(unknown=1)
+    alru_cache(len)
+    alru_cache(Service)

@@ -1,0 +1,164 @@
+"""B10: calls that type checkers must accept, with the types they must see."""
+
+import asyncio
+import functools
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from async_lru import (
+    AlruCacheBoundMethod,
+    AlruCacheWrapper,
+    CacheInfo,
+    CacheParameters,
+    alru_cache,
+)
+
+if sys.version_info >= (3, 11):
+    from typing import assert_type
+else:
+    from typing_extensions import assert_type
+
+T = TypeVar("T")
+
+
+@alru_cache
+async def bare(number: int, text: str = "") -> bytes:
+    return text.encode() * number
+
+
+@alru_cache()
+async def called(number: int) -> list[str]:
+    return [str(number)]
+
+
+@alru_cache(maxsize=32, typed=True, ttl=60, jitter=5.5)
+async def with_options(*, number: int, text: str = "") -> float:
+    return number + len(text)
+
+
+def first_number(number: int, *_: str, **__: float) -> int:
+    return number
+
+
+@alru_cache(None, key=first_number)
+async def with_key(number: int, *rest: str, **more: float) -> tuple[int, ...]:
+    return (number, len(rest), len(more))
+
+
+@alru_cache
+async def generic(items: Sequence[T]) -> T:
+    return items[0]
+
+
+async def plain(number: int, text: str) -> bool:
+    return len(text) == number
+
+
+in_place = alru_cache(plain)
+in_place_with_options = alru_cache(plain, ttl=3)
+of_partial = alru_cache(functools.partial(plain, 1))
+one_decorator = alru_cache(maxsize=1)
+first_of_two = one_decorator(plain)
+second_of_two = one_decorator(bare.__wrapped__)
+
+
+class Service:
+    @alru_cache
+    async def bare(self, number: int) -> str:
+        return str(number)
+
+    @alru_cache(ttl=1)
+    async def keyword_only(self, *, number: int, text: str = "") -> str:
+        return str(number) + text
+
+    @staticmethod
+    @alru_cache(maxsize=3)
+    async def static(number: int) -> str:
+        return str(number)
+
+    @classmethod
+    @alru_cache
+    async def of_class(cls, number: int) -> str:
+        return str(number)
+
+    async def _two(self, number: int, text: str) -> complex:
+        return complex(number, len(text))
+
+    partial_method = alru_cache(functools.partialmethod(_two, 1))
+    partial_method_with_options = alru_cache(ttl=1)(functools.partialmethod(_two, 1))
+
+
+class Special(Service):
+    async def call_super(self) -> str:
+        return assert_type(await super().bare(1), str)
+
+
+async def functions() -> None:
+    coroutine: Coroutine[Any, Any, bytes] = bare(1)
+    assert_type(await coroutine, bytes)
+    assert_type(await bare(1), bytes)
+    assert_type(await bare(1, "a"), bytes)
+    assert_type(await bare(number=1, text="a"), bytes)
+    assert_type(await called(1), list[str])
+    assert_type(await with_options(number=1), float)
+    assert_type(await with_options(text="", number=1), float)
+    assert_type(await with_key(1, "a", "b", c=1.0), tuple[int, ...])
+    assert_type(await generic([1, 2]), int)
+    assert_type(await generic("ab"), str)
+    assert_type(await in_place(1, "a"), bool)
+    assert_type(await in_place_with_options(1, text="a"), bool)
+    assert_type(await of_partial("a"), bool)
+    assert_type(await first_of_two(1, "a"), bool)
+    assert_type(await second_of_two(1, "a"), bytes)
+    assert_type(await asyncio.create_task(bare(1)), bytes)
+    assert_type(await asyncio.wait_for(bare(1), 1), bytes)
+    assert_type(await asyncio.gather(bare(1), called(2)), tuple[bytes, list[str]])
+
+
+async def introspection() -> None:
+    assert_type(bare.cache_info(), CacheInfo)
+    assert_type(bare.cache_info().hits, int)
+    assert_type(bare.cache_info().maxsize, int | None)
+    assert_type(bare.cache_parameters(), CacheParameters)
+    assert_type(bare.cache_parameters()["tasks"], int)
+    assert_type(bare.cache_parameters()["closed"], bool)
+    assert_type(bare.cache_invalidate(1, "a"), bool)
+    assert_type(bare.cache_contains(number=1), bool)
+    assert_type(with_options.cache_invalidate(number=1), bool)
+    assert_type(bare.__name__, str)
+    assert_type(bare.__qualname__, str)
+    assert_type(await bare.__wrapped__(1, "a"), bytes)
+    bare.cache_clear()
+    await bare.cache_close()
+    await bare.cache_close(wait=True)
+
+
+async def methods(service: Service) -> None:
+    assert_type(await service.bare(1), str)
+    assert_type(await service.bare(number=1), str)
+    assert_type(service.bare.cache_invalidate(1), bool)
+    assert_type(service.bare.cache_contains(number=1), bool)
+    assert_type(service.bare.cache_info(), CacheInfo)
+    await service.bare.cache_close()
+    assert_type(await Service.bare(service, 1), str)
+    assert_type(Service.bare.cache_contains(service, 1), bool)
+    assert_type(Service.bare.cache_invalidate(service, number=1), bool)
+    assert_type(await service.keyword_only(number=1), str)
+    assert_type(service.keyword_only.cache_contains(number=1, text=""), bool)
+    # Through an instance mypy binds static methods: a limit of its descriptors.
+    assert_type(await Service.static(1), str)
+    assert_type(Service.static.cache_contains(1), bool)
+    assert_type(await service.of_class(1), str)
+    # Through the class neither checker binds it: a limit of theirs, too.
+    assert_type(await service.partial_method("a"), complex)
+    assert_type(await service.partial_method_with_options("a"), complex)
+    assert_type(await Special().call_super(), str)
+    assert_type(await Special().bare(1), str)
+
+
+async def takes_wrappers(
+    function: AlruCacheWrapper[[int], str], method: AlruCacheBoundMethod[[int], str]
+) -> None:
+    assert_type(await function(1), str)
+    assert_type(await method(1), str)
