@@ -1,7 +1,7 @@
 """The cache of one function: all that happens beyond a plain hit."""
 
 import asyncio
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
@@ -193,7 +193,7 @@ class Cache:
         for run in list(self.runs):
             runs_by_loop[run.loop].append(run)
         runs_here = runs_by_loop.pop(here, [])
-        elsewhere = []
+        elsewhere: list[Future[None]] = []
         for loop, runs in runs_by_loop.items():
             if loop.is_running():
                 ending = asyncio.run_coroutine_threadsafe(_end(runs, wait=wait), loop)

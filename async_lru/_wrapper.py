@@ -256,7 +256,7 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
         return f"<bound {self.__func__!r} to {self.__self__!r}>"
 
     def __deepcopy__(self, memo: dict[int, Any], /) -> Any:
-        return self.__func__.__get__(copy.deepcopy(self.__self__, memo))
+        return self._wrapper.__get__(copy.deepcopy(self.__self__, memo))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, str]]:
         return getattr, (self.__self__, self.__name__)
