@@ -1,0 +1,73 @@
+"""The examples of README.rst do what it says."""
+
+import ast
+import asyncio
+import doctest
+import inspect
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docutils.core
+import docutils.nodes
+import pytest
+
+import async_lru
+
+README = Path(__file__).parent.parent / "README.rst"
+
+
+def examples(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield the Python of *path*, and what it prints where that is shown."""
+    document = docutils.core.publish_doctree(
+        path.read_text(), settings_overrides={"halt_level": 2, "report_level": 2}
+    )
+    for block in document.findall(docutils.nodes.Element):
+        if isinstance(block, docutils.nodes.doctest_block):
+            for example in doctest.DocTestParser().get_examples(block.astext()):
+                yield example.source, example.want
+        elif "python" in block["classes"]:
+            yield block.astext(), None
+
+
+async def run(source: str, names: dict[str, Any]) -> str:
+    """Run *source*, with await at the top level, and return what a shell prints."""
+    mode = "eval" if source.count("\n") < 2 and is_expression(source) else "exec"
+    code = compile(source, str(README), mode, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    try:
+        result = eval(code, names)
+        if inspect.iscoroutine(result):
+            result = await result
+    except Exception as error:
+        report = traceback.format_exception_only(error)
+        return "Traceback (most recent call last):\n    ...\n" + "".join(report)
+    return "" if result is None else f"{result!r}\n"
+
+
+def is_expression(source: str) -> bool:
+    try:
+        compile(source, str(README), "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError:
+        return False
+    return True
+
+
+def test_the_examples_of_the_readme_do_what_it_says() -> None:
+    async def main() -> None:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        for source, wanted in examples(README):
+            assert await run(source, names) == (wanted or ""), source
+
+    asyncio.run(main())
+
+
+def test_the_readme_has_examples() -> None:
+    shown = list(examples(README))
+    assert sum(wanted is None for _, wanted in shown) > 5
+    assert sum(wanted is not None for _, wanted in shown) > 10
+
+
+@pytest.mark.parametrize("name", async_lru.__all__)
+def test_public_names_have_docstrings(name: str) -> None:
+    assert inspect.getdoc(getattr(async_lru, name))
