@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,10 @@ from conftest import Clock, Controlled, counted, outcome, start, steps
 from test_ttl import armed
 
 from async_lru import alru_cache
+
+pytestmark = pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="no reference counts"
+)
 
 Make = Callable[..., Controlled]
 

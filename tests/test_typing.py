@@ -51,6 +51,10 @@ def bad_lines() -> set[int]:
     return set(range(lines.index("async def bad() -> None:") + 2, len(lines) + 1))
 
 
+pytestmark = pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="the checkers need CPython"
+)
+
 CHECKERS = pytest.mark.parametrize("errors_in", [errors_of_mypy, errors_of_pyright])
 
 
