@@ -5,7 +5,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
-from types import MethodType
+from types import GenericAlias, MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -37,10 +37,13 @@ if TYPE_CHECKING:
         async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
 
 else:
-    # Both are partials of a coroutine function because that makes their calls
-    # run at C speed and lets inspect see what they are. To users it is of no
-    # concern, so the types do not tell.
-    _Callable = functools.partial
+
+    class _Callable(functools.partial):
+        # Both are partials of a coroutine function because that makes their calls
+        # run at C speed and lets inspect see what they are. To users it is of no
+        # concern, so the types do not tell.
+        __slots__ = ()
+        __class_getitem__ = classmethod(GenericAlias)  # not all Pythons' partials do
 
 
 class AlruCacheWrapper(_Callable[_P, _R]):
