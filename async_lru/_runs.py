@@ -118,7 +118,8 @@ class Run:
         """Start the function in a task of its own.
 
         With an eager task the function takes its first step here; where that is
-        its last, the run has ended, and take_value gives the result. *stock* says that nobody but asyncio has a say in how tasks are made.
+        its last, the run has ended, and take_value gives the result. *stock* says
+        that nobody but asyncio has a say in how tasks are made.
         """
         outer = _current.get(None)
         if outer is not None:
