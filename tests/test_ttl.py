@@ -131,7 +131,8 @@ async def test_an_earlier_deadline_moves_the_timer_A7(
     function, _ = counted(ttl=10, jitter=10)
     for key in "abc":
         await function(key)
-    assert len(armed()) == 1
+        assert len(armed()) == 1
+    assert armed()[0].when() == clock.now + 12
     await clock.advance(12)
     assert [function.cache_contains(key) for key in "abc"] == [True, False, True]
     await clock.advance(3)
@@ -268,17 +269,21 @@ async def test_a_hash_that_fails_at_expiry_stops_no_other_expiry(clock: Clock) -
                 raise ZeroDivisionError
             return 1
 
-    function, _ = counted(ttl=10)
+    @alru_cache(ttl=10)
+    async def function(key: object) -> object:
+        return Value()
+
     key = Key()
-    await function(key)
+    value = weakref.ref(await function(key))
     await function(2)
     key.broken = True
     await clock.advance(10)
+    assert value() is None
     assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
     assert not function.cache_contains(2)
     key.broken = False
     assert not function.cache_contains(key)
-    assert await function(key) is key
+    assert isinstance(await function(key), Value)
 
 
 async def test_a_value_that_clears_the_cache_when_it_expires(clock: Clock) -> None:
