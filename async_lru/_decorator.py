@@ -11,7 +11,7 @@ from math import isinf, isnan, nan
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from ._cache import Cache
-from ._calls import call_path
+from ._calls import KeyRule, Needs, call_of_function, call_of_method
 from ._keys import called_key, default_key, typed_key
 from ._store import ExpiringStore, Store
 from ._wrapper import AlruCacheWrapper
@@ -173,10 +173,14 @@ def _decorator(
                 "put the types into the key"
             )
 
+    rule: KeyRule
     if key is not None:
-        make_key = called_key(key)
+        rule, make_key = "own", called_key(key)
+    elif typed:
+        rule, make_key = "typed", typed_key
     else:
-        make_key = typed_key if typed else default_key
+        rule, make_key = "default", default_key
+    needs = Needs(rule, order=maxsize is not None, deadline=ttl is not None)
 
     def make_store(loop: AbstractEventLoop) -> Store:
         if ttl is None:
@@ -195,13 +199,11 @@ def _decorator(
             make_key=make_key,
             make_store=make_store,
         )
-        call = call_path(
-            cache, default_key=make_key is default_key, expiring=ttl is not None
-        )
-        # asyncio names coroutines and tasks after these.
-        call.__name__ = described.__name__
-        call.__qualname__ = described.__qualname__
-        wrapper: AlruCacheWrapper[..., Any] = AlruCacheWrapper(call, cache)
+        calls = [call_of_function(cache, needs), call_of_method(cache, needs)]
+        for call in calls:  # asyncio names coroutines and tasks after these
+            call.__name__ = described.__name__
+            call.__qualname__ = described.__qualname__
+        wrapper: AlruCacheWrapper[..., Any] = AlruCacheWrapper(cache, *calls)
         functools.update_wrapper(wrapper, described)
         wrapper.__wrapped__ = function
         return wrapper

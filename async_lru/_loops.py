@@ -5,10 +5,17 @@ import inspect
 import os
 import warnings
 from asyncio import AbstractEventLoop, BaseEventLoop
+from threading import get_ident
+from typing import Any
 
-# Frames of these folders are never the caller's.
-_NOT_THE_CALLER = tuple(
-    os.path.join(os.path.dirname(path), "") for path in (__file__, asyncio.__file__)
+#: What stands for a file name in the code that this package makes up.
+GENERATED = "<async_lru>"
+
+# Frames of these are never the caller's.
+_NOT_THE_CALLER = (
+    GENERATED,
+    os.path.join(os.path.dirname(__file__), ""),
+    os.path.join(os.path.dirname(asyncio.__file__), ""),
 )
 
 
@@ -61,3 +68,26 @@ def makes_stock_tasks(loop: AbstractEventLoop | None) -> bool:
         and type(loop).create_task is BaseEventLoop.create_task
         and "create_task" not in vars(loop)
     )
+
+
+class Ticker:
+    """Stands in for a loop that does not tell its thread as asyncio's own do."""
+
+    __slots__ = ("loop",)
+
+    def __init__(self, loop: AbstractEventLoop | None) -> None:
+        self.loop = loop
+
+    @property
+    def _thread_id(self) -> int | None:
+        """The thread that runs the loop, as far as this thread can tell."""
+        return None if self.loop is None or not runs_here(self.loop) else get_ident()
+
+
+def ticker_of(loop: AbstractEventLoop | None) -> Any:
+    """Return what has the thread that runs *loop* as its _thread_id."""
+    tells = (
+        isinstance(loop, BaseEventLoop)
+        and type(loop).is_running is BaseEventLoop.is_running
+    )
+    return loop if tells else Ticker(loop)

@@ -7,7 +7,7 @@ from random import uniform
 from typing import Any
 
 from ._expiry import ByDeadline, Entry, Expiry, InOrder
-from ._loops import makes_stock_tasks
+from ._loops import makes_stock_tasks, ticker_of
 from ._runs import DROPPED, EVICTED, HELD, Run
 
 #: What a look-up gives where there is nothing: a run that nobody can join.
@@ -33,6 +33,7 @@ class Store:
         "misses",
         "retired",
         "stock",
+        "ticker",
         "touch",
     )
 
@@ -48,6 +49,8 @@ class Store:
         #: Runs in flight whose entry was evicted: they do not count, but are joined.
         self.evicted: dict[Hashable, Run] = {}
         self.loop = loop
+        #: Tells which thread runs the loop: what calls ask before Python 3.12.
+        self.ticker = ticker_of(loop)
         #: Whether asyncio alone makes the loop's tasks, save for a task factory.
         self.stock = makes_stock_tasks(loop)
         self.maxsize = maxsize

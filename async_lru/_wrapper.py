@@ -17,6 +17,7 @@ from typing import (
 )
 
 from ._cache import Cache
+from ._calls import Call
 from ._stats import CacheInfo, CacheParameters
 
 _P = ParamSpec("_P")
@@ -55,7 +56,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     .. versionadded:: 3.0
     """
 
-    __slots__ = ("_cache",)
+    __slots__ = ("_cache", "_call_of_method")
 
     if TYPE_CHECKING:
         __name__: str
@@ -63,12 +64,12 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         __wrapped__: Callable[_P, Coroutine[Any, Any, _R]]
 
     _cache: Cache
+    _call_of_method: Call
 
-    def __new__(
-        cls, call: Callable[..., Coroutine[Any, Any, Any]], cache: Cache
-    ) -> "Self":
+    def __new__(cls, cache: Cache, call: Call, call_of_method: Call) -> "Self":
         self = super().__new__(cls, call)
         self._cache = cache
+        self._call_of_method = call_of_method
         return self
 
     def cache_info(self) -> CacheInfo:
@@ -138,7 +139,9 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         if instance is None:
             return self
-        bound: AlruCacheBoundMethod[..., _R] = AlruCacheBoundMethod(self.func, instance)
+        bound: AlruCacheBoundMethod[..., _R] = AlruCacheBoundMethod(
+            self._call_of_method, instance
+        )
         # Not in a __new__ of its own, which would cost a tenth of a method's hit.
         bound._wrapper = self  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return bound

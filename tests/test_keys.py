@@ -86,6 +86,105 @@ async def test_keys_are_those_of_functools_A2(
         assert not cached.cache_contains(*other[0], **other[1])
 
 
+ONE_PARAMETER_CALLS = [
+    (args, kwargs)
+    for args, kwargs in CALLS
+    if len(args) + len(kwargs) <= 1 and kwargs.keys() <= {"x"}
+]
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("ttl", [None, 100])
+async def test_keys_of_one_parameter_are_those_of_functools_A2(
+    typed: bool, ttl: float | None
+) -> None:
+    def same(x: Any = None) -> Any:
+        return x
+
+    async def async_same(x: Any = None) -> Any:
+        return x
+
+    for one, other in product(ONE_PARAMETER_CALLS, ONE_PARAMETER_CALLS):
+        sync = functools.lru_cache(typed=typed)(same)
+        cached = alru_cache(typed=typed, ttl=ttl)(async_same)
+        for args, kwargs in (one, other):
+            assert await cached(*args, **kwargs) == sync(*args, **kwargs)
+        assert cached.cache_info() == sync.cache_info(), (one, other)
+        assert cached.cache_invalidate(*other[0], **other[1])
+        assert not cached.cache_contains(*other[0], **other[1])
+
+
+@pytest.mark.parametrize("typed", [False, True])
+async def test_keys_of_a_method_of_one_parameter_are_those_of_functools_A2(
+    typed: bool,
+) -> None:
+    for one, other in product(ONE_PARAMETER_CALLS, ONE_PARAMETER_CALLS):
+
+        class Service:
+            @functools.lru_cache(typed=typed)
+            def sync(self, x: Any = None) -> Any:
+                return x
+
+            @alru_cache(typed=typed)
+            async def cached(self, x: Any = None) -> Any:
+                return x
+
+        service = Service()
+        for args, kwargs in (one, other):
+            called = await service.cached(*args, **kwargs)
+            assert called == service.sync(*args, **kwargs)
+        assert service.cached.cache_info() == service.sync.cache_info(), (one, other)
+        await Service.cached(service, *other[0], **other[1])
+        assert service.cached.cache_info().misses == service.sync.cache_info().misses
+        assert service.cached.cache_invalidate(*other[0], **other[1])
+        assert not service.cached.cache_contains(*other[0], **other[1])
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize(
+    "name", ["key", "self", "cache", "store", "argument", "named", "args", "x"]
+)
+async def test_a_parameter_may_have_any_name(name: str, typed: bool) -> None:
+    names: dict[str, Any] = {"alru_cache": alru_cache, "typed": typed}
+    exec(
+        f"@alru_cache(typed=typed)\nasync def function({name}): return {name}\n"
+        "class Service:\n @alru_cache(typed=typed)\n"
+        f" async def method(service, {name}): return {name}",
+        names,
+    )
+    service = names["Service"]()
+    for call in (names["function"], service.method):
+        assert [await call(1), await call(**{name: 2}), await call(1)] == [1, 2, 1]
+        assert await call(**{name: 2}) == 2
+        assert call.cache_info()[:2] == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), ((1, 2), {}), ((1,), {"x": 2}), ((1, 2, 3), {}), ((), {"y": 1})],
+)
+async def test_wrong_arguments_are_a_TypeError_A3(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    class Service:
+        @alru_cache
+        async def method(self, x: int) -> int:
+            return x
+
+        @staticmethod
+        @alru_cache
+        async def function(x: int) -> int:
+            return x
+
+    service = Service()
+    for call in (service.method, service.function):
+        for _ in range(2):
+            with pytest.raises(TypeError, match="argument"):
+                await call(*args, **kwargs)
+        assert call.cache_info().currsize == 0
+        assert await call(1) == 1
+
+
 @pytest.mark.parametrize("options", [{}, {"maxsize": None}, {"ttl": 9}])
 async def test_key_replaces_the_rule_A2(options: dict[str, Any]) -> None:
     seen = []

@@ -14,6 +14,7 @@ import pytest
 from conftest import Controlled, counted, outcome, start, steps
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
+from async_lru._loops import ticker_of
 
 Make = Callable[..., Controlled]
 
@@ -303,6 +304,13 @@ def uvloop_debug_loop() -> Any:
     return loop
 
 
+class OwnRunning(asyncio.SelectorEventLoop):
+    """A loop that does not tell its thread as asyncio's own do."""
+
+    def is_running(self) -> bool:
+        return super().is_running()
+
+
 LOOPS = [
     default_loop,
     debug_loop,
@@ -310,6 +318,7 @@ LOOPS = [
     wrapping_factory_loop,
     python_task_loop,
     CustomLoop,
+    OwnRunning,
     uvloop_loop,
     uvloop_debug_loop,
 ]
@@ -552,3 +561,23 @@ async def test_info_may_be_read_from_another_thread_B13() -> None:
     stop.set()
     thread.join()
     assert errors == []
+
+
+@pytest.mark.parametrize("loop_class", [asyncio.SelectorEventLoop, OwnRunning])
+def test_a_loop_is_known_by_its_thread_A12(
+    loop_class: type[asyncio.AbstractEventLoop],
+) -> None:
+    loop = loop_class()
+    ticker = ticker_of(loop)
+
+    async def thread() -> Any:
+        return ticker._thread_id
+
+    assert ticker._thread_id is None
+    assert loop.run_until_complete(thread()) == threading.get_ident()
+    assert ticker._thread_id is None
+    loop.close()
+
+
+def test_no_loop_has_no_thread() -> None:
+    assert ticker_of(None)._thread_id is None

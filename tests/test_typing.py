@@ -23,8 +23,9 @@ def errors_of_mypy(path: Path) -> set[int]:
         check=False,
     )
     assert checked.returncode in (0, 1), checked.stdout + checked.stderr
-    lines = re.findall(r"^[^:]+:(\d+): error: ", checked.stdout, re.MULTILINE)
-    return {int(line) for line in lines}
+    found = re.findall(r"^(.+):(\d+): error: ", checked.stdout, re.MULTILINE)
+    assert {file for file, _ in found} <= {str(path)}, checked.stdout
+    return {int(line) for _, line in found}
 
 
 def errors_of_pyright(path: Path) -> set[int]:
