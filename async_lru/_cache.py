@@ -1,15 +1,15 @@
 """The cache of one function: all that happens beyond a plain hit."""
 
 import asyncio
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop, Future, get_running_loop
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from ._keys import MakeKey
 from ._loops import warn_of_reset
-from ._runs import EVICTED, Run
+from ._runs import EVICTED, Run, start_run
 from ._stats import CacheInfo, CacheParameters
 from ._store import ABSENT, Store
 
@@ -17,7 +17,7 @@ from ._store import ABSENT, Store
 class Cache:
     """The cache of one function, whatever loop it is in.
 
-    The call paths in ``_calls`` answer plain hits; everything else is here.
+    The calls in ``_calls`` answer plain hits; everything else is here.
     """
 
     __slots__ = (
@@ -41,7 +41,7 @@ class Cache:
         maxsize: int | None,
         typed: bool,
         make_key: MakeKey,
-        make_store: Callable[[AbstractEventLoop], Store],
+        make_store: Callable[[AbstractEventLoop, set[Run]], Store],
     ) -> None:
         self.function = function
         self.name = name
@@ -54,57 +54,39 @@ class Cache:
         self.closed = False
         self.warned = False
         #: The entries; they belong to no loop before the first call.
-        self.store = Store(None, maxsize)
+        self.store = Store(None, maxsize, self.runs)
 
     # Calls
 
-    async def answer(
+    def run_for(
         self,
         store: Store,
         key: Hashable,
         entry: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-    ) -> Any:
-        """Answer a call that is no plain hit: join a run or start one.
+    ) -> Run:
+        """Return the run that answers a call that is no plain hit, to wait for.
 
         *entry* is what the call found for *key* in *store*: a run, which may be
         ABSENT, or, only if the store is of another loop, a value.
         """
-        loop = asyncio.get_running_loop()
-        changed = loop is not store.loop
-        if changed:
+        loop = get_running_loop()
+        if loop is not store.loop:
             store = self.enter_loop(loop)
-            entry = ABSENT
-        elif entry.ended and store.evicted:
-            entry = store.evicted.get(key, ABSENT)
-        if not entry.ended:
-            return await self.join(store, entry)
-
-        run = Run(key, loop, store, self.runs)
-        try:
-            store.admit(run)
-            if changed:
-                self.replace_store(store)
-            store.misses += 1
-            run.start(
-                self.function,
-                args,
-                kwargs,
-                stock=store.stock and loop.get_task_factory() is None,
+            return start_run(
+                *(key, loop, store, self.function, args, kwargs),
+                admitted=lambda: self.replace_store(store),
             )
-        except BaseException:
-            # First of all, with no call that might fail too: nobody can join it.
-            run.waiters = None
-            self.runs.discard(run)
-            store.drop(run)
-            raise
-        if run.ended:  # pragma: py-lt-312
-            return run.take_value()
-        return await run.wait()
+        if store.evicted and entry.waiters is None:
+            entry = store.evicted.get(key, ABSENT)
+        if entry.waiters is not None:
+            self.join(store, entry)
+            return cast("Run", entry)
+        return start_run(key, loop, store, self.function, args, kwargs)
 
-    async def join(self, store: Store, run: Run) -> Any:
-        """Wait for a run in flight: a hit."""
+    def join(self, store: Store, run: Run) -> None:
+        """Count a call that will wait for a run in flight: a hit, and a use."""
         if run.waits_for_caller():
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "
@@ -117,7 +99,6 @@ class Cache:
             with suppress(KeyError):  # cleared by another thread just now
                 store.touch(run.key)
         store.hits += 1
-        return await run.wait()
 
     # Event loops
 
@@ -134,7 +115,7 @@ class Cache:
         if self.store.loop is not None and not self.warned:
             self.warned = True
             warn_of_reset(self.name)
-        return self.make_store(loop)
+        return self.make_store(loop, self.runs)
 
     def replace_store(self, store: Store) -> None:
         """Go on with *store*; drop the entries of the one before, if it had any."""
@@ -162,7 +143,9 @@ class Cache:
         """Drop every entry and zero the counters; stay in the same loop."""
         loop = self.store.loop
         self.replace_store(
-            Store(None, self.maxsize) if loop is None else self.make_store(loop)
+            Store(None, self.maxsize, self.runs)
+            if loop is None
+            else self.make_store(loop, self.runs)
         )
 
     def info(self) -> CacheInfo:
@@ -183,9 +166,9 @@ class Cache:
 
     async def close(self, *, wait: bool) -> None:
         """Refuse calls from now on, and return when no run is in flight."""
-        here = asyncio.get_running_loop()
+        here = get_running_loop()
         self.closed = True
-        store = Store(None, self.maxsize)
+        store = Store(None, self.maxsize, self.runs)
         store.hits = self.store.hits
         store.misses = self.store.misses
         self.replace_store(store)
@@ -212,7 +195,7 @@ async def _end(runs: Sequence[Run], *, wait: bool) -> None:
     if not wait:
         for run in runs:
             run.cancel()
-    while awaited := [run for run in awaited if not run.ended]:
+    while awaited := [run for run in awaited if run.waiters is not None]:
         tasks = [run.task for run in awaited if run.task and not run.task.done()]
         if tasks:
             await asyncio.wait(tasks)

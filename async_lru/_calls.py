@@ -3,10 +3,9 @@
 The coroutine function that users call is put together from the lines that its
 cache needs and no others, as ``collections.namedtuple`` puts its classes together:
 options that are not used cost nothing, and nothing is written twice. Whatever is
-no plain hit is left to ``Cache.answer``.
+no plain hit is left to ``Cache.run_for``.
 """
 
-import sys
 from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
 from functools import cache as cached
@@ -18,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ._cache import Cache
 from ._keys import KEYWORDS
-from ._loops import GENERATED
+from ._loops import ELSEWHERE, GENERATED
 from ._runs import Run
 from ._store import ABSENT
 
@@ -51,20 +50,14 @@ def make(cache, make_key, spread, name):
         get = store.get
         entry = get(key, ABSENT)
         if type(entry) is Run or {elsewhere}:
-            return await cache.answer(store, key, entry, {arguments})
+            run = cache.run_for(store, key, entry, {arguments})
+            return run.take_value() if run.waiters is None else await run.wait()
 {value}
 {order}
         store.hits += 1
         return value
     return call
 """
-
-# From Python 3.12 on this takes 20 ns. Before, it is a system call, and the thread
-# of the loop answers the same question.
-if sys.version_info >= (3, 12):  # pragma: py-lt-312
-    _ELSEWHERE = "get_running_loop() is not store.loop"
-else:  # pragma: py-gte-312
-    _ELSEWHERE = "store.ticker._thread_id != get_ident()"
 
 _VALUE = "value = entry"
 
@@ -73,7 +66,8 @@ _FRESH_VALUE = """
 value = entry.value
 if entry.deadline <= store.loop.time():
     store.remove(key)
-    return await cache.answer(store, key, ABSENT, {arguments})
+    run = cache.run_for(store, key, ABSENT, {arguments})
+    return run.take_value() if run.waiters is None else await run.wait()
 """
 
 # KeyError: a key's __eq__ or another thread has emptied the cache under the call,
@@ -92,7 +86,10 @@ except KeyError:
 # came by name.
 _ARGUMENTS = {
     "any": ("*args, **kwargs", "args, kwargs"),
-    "one": ("argument=ABSENT, /, named=ABSENT", "*spread(argument, named)"),
+    "one": (
+        "argument=ABSENT, /, named=ABSENT",
+        "*spread(argument, named)",
+    ),
     "self and one": (
         "self, argument=ABSENT, /, named=ABSENT",
         "*spread(argument, named, self)",
@@ -204,7 +201,7 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
     source = _CALL.format(
         parameters=parameters,
         key=_lines(_KEY[needs.key, arguments]),
-        elsewhere=_ELSEWHERE,
+        elsewhere=ELSEWHERE,
         value=_lines(_FRESH_VALUE if needs.deadline else _VALUE),
         order=_lines(_ORDER if needs.order else ""),
         arguments="{arguments}",

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 from ._cache import Cache
 from ._calls import KeyRule, Needs, call_of_function, call_of_method
 from ._keys import called_key, default_key, typed_key
+from ._runs import Run
 from ._store import ExpiringStore, Store
 from ._wrapper import AlruCacheWrapper
 
@@ -182,10 +183,10 @@ def _decorator(
         rule, make_key = "default", default_key
     needs = Needs(rule, order=maxsize is not None, deadline=ttl is not None)
 
-    def make_store(loop: AbstractEventLoop) -> Store:
+    def make_store(loop: AbstractEventLoop, runs: set[Run]) -> Store:
         if ttl is None:
-            return Store(loop, maxsize)
-        return ExpiringStore(loop, maxsize, ttl, jitter)
+            return Store(loop, maxsize, runs)
+        return ExpiringStore(loop, maxsize, runs, ttl, jitter)
 
     def decorate(function: Any) -> AlruCacheWrapper[..., Any]:
         described = _described(function)

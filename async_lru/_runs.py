@@ -6,9 +6,14 @@ from asyncio import AbstractEventLoop, CancelledError, Future, Task
 from collections.abc import Callable, Coroutine, Hashable
 from contextvars import ContextVar
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ._awaiting import awaits
+
+#: Whether tasks can take their first step when they are made.
+EAGER = sys.version_info >= (3, 12)
+
+_Task: Any = Task  # whose eager_start not all Pythons know
 
 #: Runs started eagerly inside each other use the C stack: past so many, the
 #: next one is scheduled and begins on a fresh stack.
@@ -32,12 +37,27 @@ HELD, EVICTED, DROPPED = Place
 class Keeper(Protocol):
     """What a run needs of the store it belongs to."""
 
-    def keep(self, run: "Run", value: Any) -> None:
-        """Put *value* where *run* is, if that still is an entry."""
+    #: Whether asyncio alone makes the loop's tasks, save for a task factory.
+    stock: bool
+    #: All runs in flight of the cache, those without an entry included.
+    runs: "set[Run]"
+    #: Runs that were started.
+    misses: int
+
+    def admit(self, run: "Run") -> None:
+        """Make a new run the newest entry, and evict what is too much then."""
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Make *value* the entry of *key*."""
 
     def drop(self, run: "Run") -> None:
         """Take *run* out, wherever it is."""
 
+
+Waiters: TypeAlias = "dict[Future[Any], Run | None]"
+
+#: The waiters of a run that has none yet, to spare most runs a dict; stays empty.
+NOBODY: Waiters = {}
 
 #: The run whose code, or a task started by it, is running.
 _current: ContextVar["Run"] = ContextVar("async_lru.run")
@@ -55,7 +75,6 @@ class Run:
         "key",
         "loop",
         "place",
-        "registry",
         "starter",
         "starting",
         "store",
@@ -66,93 +85,27 @@ class Run:
     )
 
     key: Hashable
+    loop: AbstractEventLoop
     store: Keeper
-    #: All runs in flight of the cache, those without an entry included.
-    registry: "set[Run]"
-    #: None until the function begins where that is at once (see start).
-    task: "Task[Any] | None"
+    #: Changed by whoever takes the entry away from the run.
+    place: Place
     #: The future of each waiter, with the run that cannot end before it does.
-    #: None once the run has ended.
-    waiters: "dict[Future[Any], Run | None] | None"
-    #: What the waiters are about to get, and how many have yet to wake up for it.
+    #: None once the run has ended: the function has finished, the waiters were told.
+    waiters: "Waiters | None"
+    #: None until the function begins where that is at once (see start_run).
+    task: "Task[Any] | None"
+    #: How many runs were started inside each other, down to this one.
+    depth: int
+    #: Whether the function takes its first step in start_run, and the run that will
+    #: then wait for this one.
+    starting: bool
+    starter: "Run | None"
+    #: What the waiters are about to get once the run has ended, and how many of
+    #: them have yet to wake up for it.
     value: Any
     unheard: int
-    #: The run that will wait for this one, as long as it is busy starting it.
-    starter: "Run | None"
 
-    def __init__(
-        self,
-        key: Hashable,
-        loop: AbstractEventLoop,
-        store: Keeper,
-        registry: "set[Run]",
-    ) -> None:
-        self.key = key
-        self.loop = loop
-        self.store = store
-        self.registry = registry
-        self.place = DROPPED
-        self.task = None
-        self.waiters = {}
-        self.starter = None
-        self.starting = False
-        self.depth = 0
-        self.value = None
-        self.unheard = 0
-
-    @property
-    def ended(self) -> bool:
-        """Whether the function has finished and the waiters were told."""
-        return self.waiters is None
-
-    # Starting
-
-    def start(
-        self,
-        function: Callable[..., Coroutine[Any, Any, Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        stock: bool,
-    ) -> None:
-        """Start the function in a task of its own.
-
-        With an eager task the function takes its first step here; where that is
-        its last, the run has ended, and take_value gives the result. *stock* says
-        that nobody but asyncio has a say in how tasks are made.
-        """
-        outer = _current.get(None)
-        if outer is not None:
-            self.starter = enclosing_run()
-            self.depth = outer.depth + 1
-        self.registry.add(self)
-        execution = self.execute(function, args, kwargs)
-        self.starting = True
-        try:
-            task = self.create_task(execution, stock=stock)
-        except BaseException:
-            execution.close()
-            raise
-        finally:
-            self.starting = False
-            self.starter = None
-        if self.ended or (self.task and not task.done()):  # pragma: py-lt-312
-            return  # the function has begun, and tells the waiters itself
-        self.task = task
-        task.add_done_callback(self.end_untold)
-
-    def create_task(
-        self, execution: Coroutine[Any, Any, Any], *, stock: bool
-    ) -> "Task[Any]":
-        """Create the run's task, eager where that is known to be right."""
-        if not stock:  # perhaps eager too: execute looks after the depth
-            return self.loop.create_task(execution)
-        if (
-            sys.version_info >= (3, 12) and self.depth <= MAX_EAGER_DEPTH
-        ):  # pragma: py-lt-312
-            return Task(execution, loop=self.loop, eager_start=True)
-        self.depth = 0
-        return self.loop.create_task(execution)
+    # Running
 
     async def execute(
         self,
@@ -188,7 +141,7 @@ class Run:
         It was cancelled before the function could begin, say, or had no stack
         left to begin on.
         """
-        if self.ended:  # pragma: py-lt-312
+        if self.waiters is None:  # pragma: py-lt-312
             return
         if task.cancelled():
             self.fail(CancelledError())
@@ -207,7 +160,10 @@ class Run:
         """
         assert self.waiters is not None
         waiter = self.loop.create_future()
-        self.waiters[waiter] = enclosing_run()
+        if self.waiters is NOBODY:
+            self.waiters = {waiter: enclosing_run()}
+        else:
+            self.waiters[waiter] = enclosing_run()
         try:
             await waiter
         except (CancelledError, GeneratorExit):
@@ -273,16 +229,21 @@ class Run:
     def succeed(self, value: Any) -> None:
         """Store *value* if the run still has an entry, and give it to the waiters."""
         try:
-            self.store.keep(self, value)
+            if self.place is HELD:
+                self.store.put(self.key, value)
+            elif self.place is EVICTED:
+                self.store.drop(self)
         except BaseException as error:  # noqa: BLE001  # told to the waiters
             self.fail(error)
             return
         waiters = self.end()
-        self.unheard = len(waiters) + self.starting
-        if self.unheard:
+        if waiters or self.starting:
             self.value = value
-        for waiter in waiters:
-            waiter.set_result(None)
+            self.unheard = self.starting
+            for waiter in waiters:
+                if not waiter.done():
+                    self.unheard += 1
+                    waiter.set_result(None)
 
     def fail(self, error: BaseException) -> None:
         """Drop the entry and give *error* to the waiters."""
@@ -296,7 +257,7 @@ class Run:
         try:
             self.store.drop(self)
         finally:
-            waiters = self.end()
+            waiters = [waiter for waiter in self.end() if not waiter.done()]
             if isinstance(error, CancelledError):
                 for waiter in waiters:
                     waiter.cancel(*error.args[:1])
@@ -307,14 +268,14 @@ class Run:
                 if not waiters:
                     self.report(error)
 
-    def end(self) -> "list[Future[Any]]":
-        """Mark the run as ended and return the futures that still wait for it."""
+    def end(self) -> "Waiters":
+        """Mark the run as ended and return the futures that waited for it."""
         waiters, self.waiters = self.waiters, None
-        self.registry.discard(self)
+        self.store.runs.discard(self)
         # What outlives the run may hold it through its context: leave it empty.
         self.task = None
         del self.key, self.store
-        return [waiter for waiter in waiters or () if not waiter.done()]
+        return waiters or NOBODY
 
     def report(self, error: BaseException) -> None:
         """Hand an exception that no caller could get to the event loop."""
@@ -329,10 +290,78 @@ class Run:
         )
 
 
+def start_run(  # noqa: PLR0917  # keywords cost time
+    key: Hashable,
+    loop: AbstractEventLoop,
+    store: Keeper,
+    function: Callable[..., Coroutine[Any, Any, Any]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    admitted: Callable[[], None] | None = None,
+) -> Run:
+    """Make a run an entry of *store* and start its function in a task of its own.
+
+    Where nobody but asyncio has a say in how tasks are made the task is eager, from
+    Python 3.12 on: the function takes its first step here. If that is its last the
+    run has ended, and take_value gives the result. *admitted* is called before the
+    function is.
+    """
+    # Without an __init__, which would cost a tenth of a miss.
+    run = Run()
+    run.key = key
+    run.loop = loop
+    run.store = store
+    run.place = DROPPED
+    run.waiters = NOBODY
+    run.task = None
+    run.starter = None
+    run.value = None
+    execution = None
+    try:
+        store.admit(run)
+        if admitted is not None:
+            admitted()
+        store.misses += 1
+        store.runs.add(run)
+        run.depth = 0
+        outer = _current.get(None)
+        if outer is not None:
+            run.starter = enclosing_run()
+            run.depth = outer.depth + 1
+        execution = run.execute(function, args, kwargs)
+        run.starting = True
+        if not store.stock or loop.get_task_factory() is not None:
+            # Perhaps eager too: execute looks after the depth.
+            task = loop.create_task(execution)
+        elif EAGER and run.depth <= MAX_EAGER_DEPTH:  # pragma: py-lt-312
+            task = _Task(execution, loop=loop, eager_start=True)
+        else:
+            run.depth = 0
+            task = _Task(execution, loop=loop)
+        run.starting = False
+        run.starter = None
+        has_begun = run.task is not None and not task.done()
+        if run in store.runs and not has_begun:  # else it tells the waiters itself
+            run.task = task
+            task.add_done_callback(run.end_untold)
+    except BaseException:
+        # First of all, with no call that might fail too: nobody can join it.
+        run.waiters = None
+        run.starting = False
+        run.starter = None
+        if execution is not None:
+            execution.close()
+        store.runs.discard(run)
+        store.drop(run)
+        raise
+    return run
+
+
 def enclosing_run() -> Run | None:
     """Return the run that cannot end before the code that asks does, if any."""
     run = _current.get(None)
-    if run is None or run.ended:
+    if run is None or run.waiters is None:
         return None
     task = asyncio.current_task()
     if task is None:  # called from a callback, for which nobody waits

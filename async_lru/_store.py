@@ -32,6 +32,7 @@ class Store:
         "maxsize",
         "misses",
         "retired",
+        "runs",
         "stock",
         "ticker",
         "touch",
@@ -42,7 +43,9 @@ class Store:
     #: Marks an entry as the most recently used.
     touch: Callable[[Hashable], object]
 
-    def __init__(self, loop: AbstractEventLoop | None, maxsize: int | None) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop | None, maxsize: int | None, runs: set[Run]
+    ) -> None:
         self.entries: OrderedDict[Hashable, Any] = OrderedDict()
         self.get = self.entries.get
         self.touch = self.entries.move_to_end
@@ -54,6 +57,7 @@ class Store:
         #: Whether asyncio alone makes the loop's tasks, save for a task factory.
         self.stock = makes_stock_tasks(loop)
         self.maxsize = maxsize
+        self.runs = runs
         self.hits = 0
         self.misses = 0
         self.retired = False
@@ -61,7 +65,7 @@ class Store:
     def contains(self, key: Hashable) -> bool:
         """Tell whether *key* has an entry."""
         entry = self.get(key, ABSENT)
-        return not entry.ended if type(entry) is Run else self.is_fresh(entry)
+        return entry.waiters is not None if type(entry) is Run else self.is_fresh(entry)
 
     def is_fresh(self, entry: Any) -> bool:  # noqa: ARG002
         """Tell whether the value *entry* may still be served."""
@@ -69,17 +73,17 @@ class Store:
 
     def admit(self, run: Run) -> None:
         """Make a new run the newest entry, and evict what is too much then."""
-        if self.maxsize == 0:
+        maxsize = self.maxsize
+        if maxsize == 0:
             return
         self.entries[run.key] = run
         run.place = HELD
-        self.evict()
+        if maxsize is not None and len(self.entries) > maxsize:
+            self.evict(maxsize)
 
-    def evict(self) -> None:
+    def evict(self, maxsize: int) -> None:
         """Drop the least recently used entries; runs in flight can come back."""
-        if self.maxsize is None:
-            return
-        while len(self.entries) > self.maxsize:
+        while len(self.entries) > maxsize:
             try:
                 key, entry = self.entries.popitem(last=False)
             except KeyError:
@@ -88,25 +92,14 @@ class Store:
                 return
             if type(entry) is not Run:
                 self.discard(entry)
-            elif not entry.ended:
+            elif entry.waiters is not None:
                 entry.place = EVICTED
                 self.evicted[key] = entry
 
     def revive(self, run: Run) -> None:
         """Make an evicted run an entry again."""
-        self.entries[run.key] = run
-        run.place = HELD
         self.evicted.pop(run.key, None)
-        self.evict()
-
-    def keep(self, run: Run, value: Any) -> None:
-        """Put *value* where *run* is, if that still is an entry."""
-        if self.retired:
-            return
-        if run.place is HELD:
-            self.put(run.key, value)
-        elif run.place is EVICTED:
-            self.evicted.pop(run.key, None)
+        self.admit(run)
 
     def put(self, key: Hashable, value: Any) -> None:
         """Make *value* the entry of *key*."""
@@ -115,8 +108,6 @@ class Store:
     def drop(self, run: Run) -> None:
         """Take *run* out, wherever it is."""
         place, run.place = run.place, DROPPED
-        if self.retired:
-            return
         if place is HELD:
             self.entries.pop(run.key, None)
         elif place is EVICTED:
@@ -130,7 +121,7 @@ class Store:
         entry = self.entries.pop(key, ABSENT)
         if type(entry) is Run:
             entry.place = DROPPED
-            return not entry.ended
+            return entry.waiters is not None
         fresh = self.is_fresh(entry)
         self.discard(entry)
         return fresh
@@ -144,6 +135,8 @@ class Store:
     def retire(self) -> None:
         """Drop everything for good; the runs in flight go on without an entry."""
         self.retired = True
+        for run in list(self.runs):
+            run.place = DROPPED
         # What dies here may call back: let it find the entries gone.
         dropped = [*self.evicted.items(), *self.entries.items()]
         self.evicted = {}
@@ -162,10 +155,11 @@ class ExpiringStore(Store):
         self,
         loop: AbstractEventLoop,
         maxsize: int | None,
+        runs: set[Run],
         ttl: float,
         jitter: float | None,
     ) -> None:
-        super().__init__(loop, maxsize)
+        super().__init__(loop, maxsize, runs)
         self.ttl = ttl
         self.jitter = jitter
         self.expiry = Expiry(loop, self.entries, ByDeadline if jitter else InOrder)

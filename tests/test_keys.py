@@ -442,13 +442,13 @@ def test_a_store_emptied_while_it_evicts_B13(retired: bool) -> None:
             store.retired = retired
             raise KeyError
 
-    store = Store(None, 0)
+    store = Store(None, 0, set())
     store.entries = Emptied({1: 2})
     if retired:
-        store.evict()
+        store.evict(0)
     else:
         with pytest.raises(KeyError):
-            store.evict()
+            store.evict(0)
 
 
 def fails(*_: Any) -> Any:

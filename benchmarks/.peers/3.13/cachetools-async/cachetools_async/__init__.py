@@ -1,0 +1,6 @@
+from .decorators import cached, cachedmethod
+
+__all__ = (
+    "cached",
+    "cachedmethod",
+)

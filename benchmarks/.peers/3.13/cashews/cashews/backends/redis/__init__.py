@@ -1,0 +1,7 @@
+from .backend import _Redis
+
+__all__ = ["Redis"]
+
+
+class Redis(_Redis):
+    pass

@@ -1,0 +1,8 @@
+"""
+Here modules with auto setup
+"""
+
+from contextlib import suppress
+
+with suppress(ImportError):
+    from . import _starlette  # noqa

@@ -1,0 +1,386 @@
+"""What is measured, the same for every peer, with a check that it took place.
+
+A scenario prepares a cache, does a thing many times, and returns the nanoseconds that
+each took. It raises Failed when the cache did not do what was to be measured.
+"""
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from time import perf_counter_ns
+from typing import Any
+
+from peers import Lacks, Options, Peer, require
+
+Scenario = Callable[[Peer], Awaitable[float]]
+
+SCENARIOS: dict[str, Scenario] = {}
+
+HOUR = 3600.0
+
+
+class Failed(Exception):
+    """A cache did not do what was to be measured."""
+
+
+def check(happened: bool, what: str) -> None:
+    """Raise Failed unless *happened*."""
+    if not happened:
+        raise Failed(what)
+
+
+def scenario(name: str) -> Callable[[Scenario], Scenario]:
+    """Name a scenario."""
+
+    def decorate(function: Scenario) -> Scenario:
+        SCENARIOS[name] = function
+        return function
+
+    return decorate
+
+
+class Counted:
+    """A function to be cached, and how often it has run."""
+
+    def __init__(self, peer: Peer, *, suspends: bool = False, **options: Any) -> None:
+        self.runs = 0
+
+        async def at_once(number: int, other: int = 0) -> int:
+            self.runs += 1
+            return number + 1
+
+        async def one(number: int) -> int:
+            self.runs += 1
+            return number + 1
+
+        async def suspending(number: int) -> int:
+            self.runs += 1
+            await asyncio.sleep(0)
+            return number + 1
+
+        def plain(number: int) -> int:
+            self.runs += 1
+            return number + 1
+
+        self.two = options.pop("two", False)
+        function: Any = suspending if suspends else at_once if self.two else one
+        if peer.sync:
+            require(not suspends and not self.two, "await")
+            function = plain
+        self.call = peer.decorate(function, Options(**options))
+
+    def has(self, method: str) -> Any:
+        """Return a method of the cache, or raise Lacks."""
+        found = getattr(self.call, method, None)
+        if found is None:
+            raise Lacks(method)
+        return found
+
+
+def not_for(peer: Peer, *names: str) -> None:
+    """Raise Lacks if *peer* has one of these names."""
+    require(peer.name not in names, "a cache")
+
+
+# Hits
+
+HITS = 2000
+KEYS = 500
+
+
+async def time_hits(peer: Peer, **options: Any) -> float:
+    """Time hits of a function of one int."""
+    counted = Counted(peer, **options)
+    call = counted.call
+    if peer.sync:
+        for number in range(KEYS):
+            call(number)
+        started = perf_counter_ns()
+        for _ in range(HITS // KEYS):
+            for number in range(KEYS):
+                call(number)
+        return (perf_counter_ns() - started) / HITS
+    for number in range(KEYS):
+        await call(number)
+    started = perf_counter_ns()
+    for _ in range(HITS // KEYS):
+        for number in range(KEYS):
+            await call(number)
+    elapsed = perf_counter_ns() - started
+    check(counted.runs == KEYS or peer.name == "uncached", "a hit ran the function")
+    return elapsed / HITS
+
+
+@scenario("hit")
+async def hit(peer: Peer) -> float:
+    return await time_hits(peer, maxsize=1024)
+
+
+@scenario("hit, unbounded")
+async def hit_unbounded(peer: Peer) -> float:
+    return await time_hits(peer, maxsize=None)
+
+
+@scenario("hit, ttl")
+async def hit_ttl(peer: Peer) -> float:
+    not_for(peer, "uncached")
+    return await time_hits(peer, maxsize=1024, ttl=HOUR)
+
+
+@scenario("hit, typed")
+async def hit_typed(peer: Peer) -> float:
+    not_for(peer, "uncached")
+    return await time_hits(peer, maxsize=1024, typed=True)
+
+
+@scenario("hit, two arguments")
+async def hit_two(peer: Peer) -> float:
+    counted = Counted(peer, maxsize=1024, two=True)
+    call = counted.call
+    await call(1, 2)
+    started = perf_counter_ns()
+    for _ in range(HITS):
+        await call(1, 2)
+    elapsed = perf_counter_ns() - started
+    check(counted.runs == 1 or peer.name == "uncached", "a hit ran the function")
+    return elapsed / HITS
+
+
+@scenario("hit, keywords")
+async def hit_keywords(peer: Peer) -> float:
+    counted = Counted(peer, maxsize=1024, two=True)
+    call = counted.call
+    await call(number=1, other=2)
+    started = perf_counter_ns()
+    for _ in range(HITS):
+        await call(number=1, other=2)
+    elapsed = perf_counter_ns() - started
+    check(counted.runs == 1 or peer.name == "uncached", "a hit ran the function")
+    return elapsed / HITS
+
+
+@scenario("hit, method")
+async def hit_method(peer: Peer) -> float:
+    not_for(peer, "functools (sync)")
+    runs = 0
+
+    class Service:
+        async def method(self, number: int) -> int:
+            nonlocal runs
+            runs += 1
+            return number
+
+    Service.method = peer.decorate(Service.method, Options(maxsize=1024))  # type: ignore[method-assign]
+    service = Service()
+    for number in range(KEYS):
+        await service.method(number)
+    started = perf_counter_ns()
+    for _ in range(HITS // KEYS):
+        for number in range(KEYS):
+            await service.method(number)
+    elapsed = perf_counter_ns() - started
+    check(runs == KEYS or peer.name == "uncached", "a hit ran the function")
+    return elapsed / HITS
+
+
+@scenario("hit, 1000 concurrent calls")
+async def hit_concurrent(peer: Peer) -> float:
+    not_for(peer, "functools (sync)")
+    counted = Counted(peer, maxsize=1024)
+    call = counted.call
+    for number in range(1000):
+        await call(number)
+    started = perf_counter_ns()
+    await asyncio.gather(*[call(number) for number in range(1000)])
+    elapsed = perf_counter_ns() - started
+    check(counted.runs == 1000 or peer.name == "uncached", "a hit ran the function")
+    return elapsed / 1000
+
+
+# Misses
+
+MISSES = 1000
+
+
+async def time_misses(peer: Peer, **options: Any) -> float:
+    """Time misses that evict the oldest entry each."""
+    not_for(peer, "functools (sync)", "floor")
+    counted = Counted(peer, **options)
+    call = counted.call
+    for number in range(100):
+        await call(-1 - number)
+    await asyncio.sleep(0.001)
+    counted.runs = 0
+    started = perf_counter_ns()
+    for number in range(MISSES):
+        await call(number)
+    elapsed = perf_counter_ns() - started
+    check(counted.runs == MISSES, "a miss did not run the function")
+    return elapsed / MISSES
+
+
+@scenario("miss with eviction, never suspends")
+async def miss(peer: Peer) -> float:
+    return await time_misses(peer, maxsize=100)
+
+
+@scenario("miss with eviction, suspends once")
+async def miss_suspending(peer: Peer) -> float:
+    return await time_misses(peer, maxsize=100, suspends=True)
+
+
+@scenario("miss with ttl and eviction, never suspends")
+async def miss_ttl(peer: Peer) -> float:
+    not_for(peer, "uncached")
+    return await time_misses(peer, maxsize=100, ttl=HOUR)
+
+
+@scenario("miss, unbounded, never suspends")
+async def fill(peer: Peer) -> float:
+    not_for(peer, "uncached")
+    return await time_misses(peer, maxsize=None)
+
+
+@scenario("join of a run in flight")
+async def join(peer: Peer) -> float:
+    not_for(peer, "functools (sync)", "uncached", "floor")
+    counted = Counted(peer, maxsize=100, suspends=True)
+    call = counted.call
+    started = perf_counter_ns()
+    await asyncio.gather(*[call(1) for _ in range(1000)])
+    elapsed = perf_counter_ns() - started
+    check(counted.runs == 1, "concurrent calls did not share a run")
+    return elapsed / 1000
+
+
+# Everything else that a cache does
+
+
+async def filled(peer: Peer, **options: Any) -> Counted:
+    """Return a cache with an entry for each of the first numbers."""
+    not_for(peer, "functools (sync)")
+    counted = Counted(peer, **options)
+    for number in range(1000):
+        await counted.call(number)
+    await asyncio.sleep(0.001)
+    return counted
+
+
+@scenario("cache_invalidate")
+async def invalidate(peer: Peer) -> float:
+    counted = await filled(peer, maxsize=1000)
+    drop = counted.has("cache_invalidate")
+    started = perf_counter_ns()
+    for number in range(1000):
+        drop(number)
+    elapsed = perf_counter_ns() - started
+    await counted.call(1)
+    check(counted.runs == 1001, "invalidation did not drop the entry")
+    return elapsed / 1000
+
+
+@scenario("cache_contains")
+async def contains(peer: Peer) -> float:
+    counted = await filled(peer, maxsize=1000)
+    has = counted.has("cache_contains")
+    started = perf_counter_ns()
+    for number in range(1000):
+        has(number)
+    elapsed = perf_counter_ns() - started
+    check(has(1) and not has(1000), "contains was wrong")
+    return elapsed / 1000
+
+
+@scenario("cache_info")
+async def info(peer: Peer) -> float:
+    counted = await filled(peer, maxsize=1000)
+    tell = counted.has("cache_info")
+    check(tell().misses == 1000, "info was wrong")
+    started = perf_counter_ns()
+    for _ in range(1000):
+        tell()
+    return (perf_counter_ns() - started) / 1000
+
+
+@scenario("cache_clear, per entry")
+async def clear(peer: Peer) -> float:
+    counted = await filled(peer, maxsize=1000)
+    drop = counted.has("cache_clear")
+    started = perf_counter_ns()
+    cleared = drop()
+    if cleared is not None:
+        raise Lacks("a synchronous cache_clear")
+    elapsed = perf_counter_ns() - started
+    await counted.call(1)
+    check(counted.runs == 1001, "clear did not drop the entries")
+    return elapsed / 1000
+
+
+EXPIRED = 20_000
+
+
+@scenario("20,000 insertions with a ttl until all have expired")
+async def expire(peer: Peer) -> float:
+    counted = Counted(peer, maxsize=None, ttl=0.01)
+    call = counted.call
+    tell = counted.has("cache_info")
+    started = perf_counter_ns()
+    for number in range(EXPIRED):
+        await call(number)
+    deadline = started + 10**10
+    while tell().currsize:
+        await asyncio.sleep(0)
+        check(perf_counter_ns() < deadline, "entries did not expire by themselves")
+    return (perf_counter_ns() - started) / EXPIRED
+
+
+# Memory, in bytes per entry
+
+ENTRIES = 20_000
+
+
+async def bytes_per_entry(peer: Peer, entries: int, kept: int, **options: Any) -> float:
+    """Return the memory of a cache after *entries* insertions, for each that is kept."""
+    not_for(peer, "uncached", "functools (sync)", "floor")
+    numbers = list(range(10**6, 10**6 + entries))
+    counted = Counted(peer, **options)
+    await counted.call(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in numbers:
+            await counted.call(number)
+        await asyncio.sleep(0.01)
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    check(counted.runs == entries + 1, "a miss did not run the function")
+    return held / kept
+
+
+async def memory(peer: Peer) -> float:
+    return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=None)
+
+
+async def memory_ttl(peer: Peer) -> float:
+    return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=None, ttl=HOUR)
+
+
+async def memory_bounded(peer: Peer) -> float:
+    return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=ENTRIES + 1)
+
+
+async def memory_left(peer: Peer) -> float:
+    """After 100,000 evictions of entries with an hour to live: bytes in all."""
+    return await bytes_per_entry(peer, 100_000, 1, maxsize=10, ttl=HOUR)
+
+
+#: Bytes, not nanoseconds; once is enough.
+MEMORY: dict[str, Scenario] = {
+    "bytes per entry, unbounded": memory,
+    "bytes per entry, bounded": memory_bounded,
+    "bytes per entry, ttl": memory_ttl,
+    "bytes left after 100,000 evictions of entries with an hour to live": memory_left,
+}
