@@ -4,12 +4,12 @@ import asyncio
 from asyncio import AbstractEventLoop, Future, get_running_loop
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Hashable, Sequence
-from contextlib import suppress
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 from ._keys import MakeKey
 from ._loops import warn_of_reset
-from ._runs import EVICTED, Run, start_run
+from ._runs import EVICTED, Run, enclosing_run, start_run
 from ._stats import CacheInfo, CacheParameters
 from ._store import ABSENT, Store
 
@@ -65,29 +65,30 @@ class Cache:
         entry: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-    ) -> Run:
-        """Return the run that answers a call that is no plain hit, to wait for.
+    ) -> "tuple[Run, Future[Any] | None]":
+        """Return the run that answers a call that is no plain hit.
 
+        With it comes the future to wait on, or None if the run has ended already.
         *entry* is what the call found for *key* in *store*: a run, which may be
         ABSENT, or, only if the store is of another loop, a value.
         """
         loop = get_running_loop()
+        admitted = None
         if loop is not store.loop:
             store = self.enter_loop(loop)
-            return start_run(
-                *(key, loop, store, self.function, args, kwargs),
-                admitted=lambda: self.replace_store(store),
-            )
-        if store.evicted and entry.waiters is None:
-            entry = store.evicted.get(key, ABSENT)
-        if entry.waiters is not None:
-            self.join(store, entry)
-            return cast("Run", entry)
-        return start_run(key, loop, store, self.function, args, kwargs)
+            admitted = partial(self.replace_store, store)
+        else:
+            if store.evicted and entry.waiters is None:
+                entry = store.evicted.get(key, ABSENT)
+            if entry.waiters is not None:
+                return entry, self.join(store, entry)
+        run = start_run(key, loop, store, self.function, args, kwargs, admitted)
+        return run, None if run.waiters is None else run.add_waiter(enclosing_run())
 
-    def join(self, store: Store, run: Run) -> None:
-        """Count a call that will wait for a run in flight: a hit, and a use."""
-        if run.waits_for_caller():
+    def join(self, store: Store, run: Run) -> "Future[Any]":
+        """Return the future to wait on for a run in flight: a hit, and a use."""
+        caller = enclosing_run()
+        if caller is not None and run.waits_for(caller):
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "
                 "wait for itself: call it with other arguments there, or call the "
@@ -96,9 +97,12 @@ class Cache:
         if run.place is EVICTED:
             store.revive(run)
         else:
-            with suppress(KeyError):  # cleared by another thread just now
+            try:
                 store.touch(run.key)
+            except KeyError:  # cleared by another thread just now
+                pass
         store.hits += 1
+        return run.add_waiter(caller)
 
     # Event loops
 
@@ -191,7 +195,8 @@ class Cache:
 async def _end(runs: Sequence[Run], *, wait: bool) -> None:
     """Wait, in their loop, until *runs* have ended; cancel them first unless *wait*."""
     # A run that closes its own cache cannot be waited for here.
-    awaited = [run for run in runs if not run.waits_for_caller()]
+    caller = enclosing_run()
+    awaited = [run for run in runs if caller is None or not run.waits_for(caller)]
     if not wait:
         for run in runs:
             run.cancel()

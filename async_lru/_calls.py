@@ -6,7 +6,7 @@ options that are not used cost nothing, and nothing is written twice. Whatever i
 no plain hit is left to ``Cache.run_for``.
 """
 
-from asyncio import get_running_loop
+from asyncio import CancelledError, get_running_loop
 from collections.abc import Callable, Coroutine
 from functools import cache as cached
 from inspect import CO_VARARGS, CO_VARKEYWORDS
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ._cache import Cache
 from ._keys import KEYWORDS
-from ._loops import ELSEWHERE, GENERATED
+from ._loops import GENERATED, HERE
 from ._runs import Run
 from ._store import ABSENT
 
@@ -42,6 +42,9 @@ class Needs(NamedTuple):
 # Counters are written last, so that an error in a key's __hash__ or __eq__ changes
 # nothing. A hit hashes its key twice. Methods of the store are looked up before they
 # are called, because Python 3.11 is slow to call what it finds in a slot.
+#
+# Cancelling a call that waits cancels the run only when nobody else waits for it. The
+# waiter may hold the run's exception, whose traceback holds this frame.
 _CALL = """
 def make(cache, make_key, spread, name):
     async def call({parameters}):
@@ -49,25 +52,36 @@ def make(cache, make_key, spread, name):
         store = cache.store
         get = store.get
         entry = get(key, ABSENT)
-        if type(entry) is Run or {elsewhere}:
-            run = cache.run_for(store, key, entry, {arguments})
-            return run.take_value() if run.waiters is None else await run.wait()
-{value}
-{order}
-        store.hits += 1
-        return value
+        if type(entry) is not Run and {here}:
+{hit}
+        run, waiter = cache.run_for(store, key, entry, {arguments})
+        if waiter is not None:
+            try:
+                await waiter
+            except (CancelledError, GeneratorExit):
+                run.leave(waiter)
+                raise
+            finally:
+                del waiter
+        return run.take_value()
     return call
 """
 
-_VALUE = "value = entry"
+_HIT = """
+{order}
+store.hits += 1
+return entry
+"""
 
 # The value is read before the deadline: see Entry.empty.
-_FRESH_VALUE = """
+_HIT_BEFORE_DEADLINE = """
 value = entry.value
-if entry.deadline <= store.loop.time():
-    store.remove(key)
-    run = cache.run_for(store, key, ABSENT, {arguments})
-    return run.take_value() if run.waiters is None else await run.wait()
+if entry.deadline > store.loop.time():
+{order}
+    store.hits += 1
+    return value
+store.remove(key)
+entry = ABSENT
 """
 
 # KeyError: a key's __eq__ or another thread has emptied the cache under the call,
@@ -84,15 +98,17 @@ except KeyError:
 # one parameter no tuple and no dict need be made: its argument is in the first when it
 # came by position, and in the second, which is given the parameter's name, when it
 # came by name.
+_BY_POSITION = "(named is ABSENT and argument is not ABSENT)"
+
 _ARGUMENTS = {
     "any": ("*args, **kwargs", "args, kwargs"),
     "one": (
         "argument=ABSENT, /, named=ABSENT",
-        "*spread(argument, named)",
+        f"*(((argument,), {{}}) if {_BY_POSITION} else spread(argument, named))",
     ),
     "self and one": (
         "self, argument=ABSENT, /, named=ABSENT",
-        "*spread(argument, named, self)",
+        f"*(((self, argument), {{}}) if {_BY_POSITION} else spread(argument, named, self))",
     ),
 }
 
@@ -198,16 +214,21 @@ def _call(cache: Cache, needs: Needs, arguments: str, name: str = "") -> Call:
 def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
     """Return a function that makes calls of one sort."""
     parameters, passed_on = _ARGUMENTS[arguments]
+    order = _ORDER if needs.order else ""
+    if needs.deadline:
+        hit = _HIT_BEFORE_DEADLINE.format(order=_indent(order, 4))
+    else:
+        hit = _HIT.format(order=order)
     source = _CALL.format(
         parameters=parameters,
-        key=_lines(_KEY[needs.key, arguments]),
-        elsewhere=ELSEWHERE,
-        value=_lines(_FRESH_VALUE if needs.deadline else _VALUE),
-        order=_lines(_ORDER if needs.order else ""),
-        arguments="{arguments}",
-    ).format(arguments=passed_on)
+        key=_indent(_KEY[needs.key, arguments], 8),
+        here=HERE,
+        hit=_indent(hit, 12),
+        arguments=passed_on,
+    )
     names: dict[str, Any] = {
         "ABSENT": ABSENT,
+        "CancelledError": CancelledError,
         "KEYWORDS": KEYWORDS,
         "Run": Run,
         "get_ident": get_ident,
@@ -218,6 +239,5 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
     return maker
 
 
-def _lines(part: str) -> str:
-    """Return *part* as lines of the call."""
-    return indent(part.strip("\n"), " " * 8)
+def _indent(lines: str, by: int) -> str:
+    return indent(lines.strip("\n"), " " * by)

@@ -94,10 +94,10 @@ def ticker_of(loop: AbstractEventLoop | None) -> Any:
     return loop if tells else Ticker(loop)
 
 
-#: Whether the loop of a store is not the one that runs in this thread: what every
-#: hit asks. Before Python 3.12 get_running_loop is a system call, and the thread of
+#: Whether the loop of a store is the one that runs in this thread: what every hit
+#: asks. Before Python 3.12 get_running_loop is a system call, and the thread of
 #: the loop answers the same question.
 if sys.version_info >= (3, 12):  # pragma: py-lt-312
-    ELSEWHERE = "get_running_loop() is not store.loop"
+    HERE = "get_running_loop() is store.loop"
 else:  # pragma: py-gte-312
-    ELSEWHERE = "store.ticker._thread_id != get_ident()"
+    HERE = "store.ticker._thread_id == get_ident()"

@@ -153,25 +153,17 @@ class Run:
 
     # Waiting
 
-    async def wait(self) -> Any:
-        """Wait for the run and return its value or raise its exception.
+    def add_waiter(self, caller: "Run | None") -> "Future[Any]":
+        """Return a future for one more to wait on, in *caller*, the enclosing run.
 
-        Cancelling this cancels the run only when nobody else waits for it.
+        When it is done take_value gives the result; leave is for who is cancelled.
         """
-        assert self.waiters is not None
         waiter = self.loop.create_future()
-        if self.waiters is NOBODY:
-            self.waiters = {waiter: enclosing_run()}
+        if self.waiters:
+            self.waiters[waiter] = caller
         else:
-            self.waiters[waiter] = enclosing_run()
-        try:
-            await waiter
-        except (CancelledError, GeneratorExit):
-            self.leave(waiter)
-            raise
-        finally:
-            del waiter  # it may hold the exception, whose traceback holds this frame
-        return self.take_value()
+            self.waiters = {waiter: caller}
+        return waiter
 
     def take_value(self) -> Any:
         """Return the value to one who waited, and let go of it with the last."""
@@ -207,11 +199,8 @@ class Run:
         if self.task is not None and not self.loop.is_closed():
             self.task.cancel()
 
-    def waits_for_caller(self) -> bool:
-        """Tell whether this run cannot end before the code that asks does."""
-        caller = enclosing_run()
-        if caller is None:
-            return False
+    def waits_for(self, caller: "Run") -> bool:
+        """Tell whether this run cannot end before *caller* does."""
         found = {caller}
         pending = [caller]
         while pending:
@@ -297,15 +286,14 @@ def start_run(  # noqa: PLR0917  # keywords cost time
     function: Callable[..., Coroutine[Any, Any, Any]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    *,
-    admitted: Callable[[], None] | None = None,
+    admitted: Callable[[], None] | None,
 ) -> Run:
     """Make a run an entry of *store* and start its function in a task of its own.
 
     Where nobody but asyncio has a say in how tasks are made the task is eager, from
     Python 3.12 on: the function takes its first step here. If that is its last the
-    run has ended, and take_value gives the result. *admitted* is called before the
-    function is.
+    run has ended, and take_value gives the result. *admitted* is called once the run
+    is an entry, before the function is called.
     """
     # Without an __init__, which would cost a tenth of a miss.
     run = Run()

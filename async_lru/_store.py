@@ -1,5 +1,6 @@
 """The entries of a cache, and the order in which they are evicted."""
 
+import sys
 from asyncio import AbstractEventLoop
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -28,8 +29,8 @@ class Store:
         "evicted",
         "get",
         "hits",
+        "limit",
         "loop",
-        "maxsize",
         "misses",
         "retired",
         "runs",
@@ -56,7 +57,8 @@ class Store:
         self.ticker = ticker_of(loop)
         #: Whether asyncio alone makes the loop's tasks, save for a task factory.
         self.stock = makes_stock_tasks(loop)
-        self.maxsize = maxsize
+        #: Entries held at most.
+        self.limit = sys.maxsize if maxsize is None else maxsize
         self.runs = runs
         self.hits = 0
         self.misses = 0
@@ -73,28 +75,27 @@ class Store:
 
     def admit(self, run: Run) -> None:
         """Make a new run the newest entry, and evict what is too much then."""
-        maxsize = self.maxsize
-        if maxsize == 0:
-            return
-        self.entries[run.key] = run
+        entries = self.entries
+        entries[run.key] = run
         run.place = HELD
-        if maxsize is not None and len(self.entries) > maxsize:
-            self.evict(maxsize)
+        if len(entries) > self.limit:
+            self.evict()
 
-    def evict(self, maxsize: int) -> None:
-        """Drop the least recently used entries; runs in flight can come back."""
-        while len(self.entries) > maxsize:
-            try:
-                key, entry = self.entries.popitem(last=False)
-            except KeyError:
-                if not self.retired:  # by another thread just now
-                    raise
-                return
-            if type(entry) is not Run:
-                self.discard(entry)
-            elif entry.waiters is not None:
-                entry.place = EVICTED
-                self.evicted[key] = entry
+    def evict(self) -> None:
+        """Drop the least recently used entry; a run in flight can come back."""
+        try:
+            key, entry = self.entries.popitem(last=False)
+        except KeyError:
+            if not self.retired:  # by another thread just now
+                raise
+            return
+        if type(entry) is not Run:
+            self.discard(entry)
+        elif not self.limit:
+            entry.place = DROPPED
+        elif entry.waiters is not None:
+            entry.place = EVICTED
+            self.evicted[key] = entry
 
     def revive(self, run: Run) -> None:
         """Make an evicted run an entry again."""

@@ -445,10 +445,10 @@ def test_a_store_emptied_while_it_evicts_B13(retired: bool) -> None:
     store = Store(None, 0, set())
     store.entries = Emptied({1: 2})
     if retired:
-        store.evict(0)
+        store.evict()
     else:
         with pytest.raises(KeyError):
-            store.evict(0)
+            store.evict()
 
 
 def fails(*_: Any) -> Any:
