@@ -135,14 +135,6 @@ class Cache:
 
     # What users ask of the cache
 
-    def contains(self, key: Hashable) -> bool:
-        """Tell whether *key* has an entry."""
-        return self.store.contains(key)
-
-    def invalidate(self, key: Hashable) -> bool:
-        """Drop the entry of *key* and tell whether there was one."""
-        return self.store.remove(key)
-
     def clear(self) -> None:
         """Drop every entry and zero the counters; stay in the same loop."""
         loop = self.store.loop

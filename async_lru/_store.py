@@ -67,11 +67,7 @@ class Store:
     def contains(self, key: Hashable) -> bool:
         """Tell whether *key* has an entry."""
         entry = self.get(key, ABSENT)
-        return entry.waiters is not None if type(entry) is Run else self.is_fresh(entry)
-
-    def is_fresh(self, entry: Any) -> bool:  # noqa: ARG002
-        """Tell whether the value *entry* may still be served."""
-        return True
+        return type(entry) is not Run or entry.waiters is not None
 
     def admit(self, run: Run) -> None:
         """Make a new run the newest entry, and evict what is too much then."""
@@ -123,12 +119,11 @@ class Store:
         if type(entry) is Run:
             entry.place = DROPPED
             return entry.waiters is not None
-        fresh = self.is_fresh(entry)
-        self.discard(entry)
-        return fresh
+        return self.discard(entry)
 
-    def discard(self, entry: Any) -> None:
-        """Let go of a value that was just taken out."""
+    def discard(self, entry: Any) -> bool:  # noqa: ARG002
+        """Let go of a value that was just taken out; tell whether it was a hit yet."""
+        return True
 
     def drop_due(self) -> None:
         """Drop the entries whose time has come."""
@@ -165,8 +160,11 @@ class ExpiringStore(Store):
         self.jitter = jitter
         self.expiry = Expiry(loop, self.entries, ByDeadline if jitter else InOrder)
 
-    def is_fresh(self, entry: Entry) -> bool:
-        return entry.deadline > self.loop.time()
+    def contains(self, key: Hashable) -> bool:
+        entry = self.get(key, ABSENT)
+        if type(entry) is Run:
+            return entry.waiters is not None
+        return bool(entry.deadline > self.loop.time())
 
     def put(self, key: Hashable, value: Any) -> None:
         deadline = self.loop.time() + self.ttl
@@ -176,8 +174,10 @@ class ExpiringStore(Store):
         self.entries[key] = entry
         self.expiry.add(entry)
 
-    def discard(self, entry: Entry) -> None:
+    def discard(self, entry: Entry) -> bool:
+        fresh = entry.deadline > self.loop.time()
         self.expiry.discard(entry)
+        return fresh
 
     def drop_due(self) -> None:
         self.expiry.drop_overdue()

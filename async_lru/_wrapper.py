@@ -90,7 +90,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         Raises TypeError if an argument is not hashable.
         """
         cache = self._cache
-        return cache.contains(cache.make_key(args, kwargs))
+        return cache.store.contains(cache.make_key(args, kwargs))
 
     def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Drop the entry of these arguments and tell whether there was one.
@@ -100,7 +100,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         argument is not hashable.
         """
         cache = self._cache
-        return cache.invalidate(cache.make_key(args, kwargs))
+        return cache.store.remove(cache.make_key(args, kwargs))
 
     def cache_clear(self) -> None:
         """Drop every entry as ``cache_invalidate`` does, and zero the counters.
