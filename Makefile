@@ -12,7 +12,7 @@ help:
 	@echo 'make test       lint, type checks, and the tests on every Python here'
 	@echo 'make lint       ruff'
 	@echo 'make typecheck  mypy and pyright'
-	@echo 'make benchmark  the benchmarks'
+	@echo 'make benchmark  comparison with other libraries, in some minutes'
 	@echo 'make clean      remove all that these have made'
 
 demo: $(VENV)/ready
@@ -33,7 +33,7 @@ typecheck: $(VENV)/ready
 	$(BIN)/pyright
 
 benchmark: $(VENV)/ready
-	$(BIN)/python -m pytest --codspeed benchmark.py
+	$(BIN)/python benchmarks/compare.py
 
 $(VENV)/ready: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
@@ -41,5 +41,5 @@ $(VENV)/ready: requirements-dev.txt pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-* benchmarks/.peers .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,26 +1,164 @@
-"""Compare async_lru with its peers: ``make benchmark``."""
-import argparse, asyncio, gc, json, sys
+"""Compare async_lru with its peers: ``make benchmark``.
+
+All are imported into one process. Each scenario is measured for each peer in turn, in
+as many rounds as are asked for, with the garbage collector off; the minimum counts,
+and the median is shown beside it. A peer that lacks what a scenario needs, or does not
+do what was to be measured, has an empty cell; why is told at the end.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
 from statistics import median
-from peers import PEERS, Lacks
-from scenarios import SCENARIOS, MEMORY, Failed
-async def measure(s, peer):
-    gc.collect(); gc.disable()
-    try: return await s(peer)
-    except (Lacks, Failed) as e: return repr(e)
-    finally: gc.enable()
-def main():
-    a=argparse.ArgumentParser(); a.add_argument("--only",default=""); a.add_argument("--peers",default=""); a.add_argument("--rounds",type=int,default=9); a.add_argument("--memory",action="store_true")
-    o=a.parse_args()
-    peers=[p for p in PEERS if not o.peers or p.name in o.peers.split(",")]
-    for p in peers: p.load()
-    table=MEMORY if o.memory else SCENARIOS
-    for name,s in table.items():
-        if o.only and not any(x in name for x in o.only.split(",")): continue
-        got={p.name:[] for p in peers}
-        for r in range(1 if o.memory else o.rounds):
-            for p in peers:
-                if got[p.name] and isinstance(got[p.name][-1],str): continue
-                got[p.name].append(asyncio.run(measure(s,p)))
-        base=got.get("async-lru",[""])
-        print(f"{name:50}", {k:(v[0] if isinstance(v[-1],str) else (round(min(v)), round(min(base)/min(v),2) if not isinstance(base[-1],str) else None)) for k,v in got.items()},flush=True)
-main()
+from typing import Any
+
+import chart
+from peers import PEERS, Lacks, Peer
+from scenarios import SCENARIOS, Failed, Scenario
+
+RESULTS = Path(__file__).parent / "results"
+OURS = PEERS[0].name
+BASE = PEERS[1].name
+
+
+def main() -> None:
+    """Measure, and write down what came out."""
+    options = parse()
+    peers = [peer for peer in PEERS if matches(peer.name, options.peers)]
+    peers = [peer for peer in peers if is_loaded(peer)]
+    scenarios = [found for found in SCENARIOS if matches(found.name, options.only)]
+    if not options.large:
+        scenarios = [found for found in scenarios if not found.large]
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "rounds": options.rounds,
+        "versions": {peer.name: peer.version for peer in peers},
+        "scenarios": {},
+        "empty": {},
+    }
+    for number, found in enumerate(scenarios):
+        progress(f"[{number + 1}/{len(scenarios)}] {found.name}")
+        cells, reasons = measure(found, peers, options.rounds)
+        results["scenarios"][found.name] = {"unit": found.unit, "cells": cells}
+        for peer, reason in reasons.items():
+            results["empty"].setdefault(peer, {})[found.name] = reason
+    progress("")
+    print(table(results))
+    if options.only or options.peers:
+        return  # not the whole picture
+    name = f"{platform.python_implementation().lower()}-{sys.version_info[0]}.{sys.version_info[1]}"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    chart.draw(results, RESULTS / f"{name}.svg")
+    print(f"Written: {RESULTS / name}.json and .svg")
+
+
+def parse() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description="Compare async_lru with its peers.")
+    parser.add_argument("--only", help="scenarios with one of these, comma-separated")
+    parser.add_argument("--peers", help="peers with one of these, comma-separated")
+    parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
+    parser.add_argument(
+        "--no-large",
+        dest="large",
+        action="store_false",
+        help="leave out what takes a minute: caches of up to 1,000,000 entries",
+    )
+    return parser.parse_args()
+
+
+def matches(name: str, wanted: str | None) -> bool:
+    """Tell whether *name* has one of the parts that are asked for."""
+    return wanted is None or any(part in name for part in wanted.split(","))
+
+
+def is_loaded(peer: Peer) -> bool:
+    """Load *peer*, or tell why it is left out."""
+    progress(f"loading {peer.name}")
+    try:
+        peer.load()
+    except (ImportError, OSError, subprocess.CalledProcessError) as error:
+        progress("")
+        print(f"{peer.name} is left out: {error}")
+        return False
+    return True
+
+
+def measure(
+    found: Scenario, peers: list[Peer], rounds: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return minimum and median for each peer, and why others have none."""
+    if found.large:
+        peers = [peer for peer in peers if peer.name in (OURS, BASE)]
+    if found.large or found.unit == "bytes":
+        rounds = 1
+    measured: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    reasons: dict[str, str] = {}
+    for _ in range(rounds):
+        for peer in peers:
+            if peer.name not in reasons:
+                try:
+                    measured[peer.name].append(asyncio.run(undisturbed(found, peer)))
+                except (Lacks, Failed) as error:
+                    reasons[peer.name] = f"{type(error).__name__.lower()}: {error}"
+    cells = {
+        name: {"min": min(times), "median": median(times)}
+        for name, times in measured.items()
+        if name not in reasons
+    }
+    return cells, reasons
+
+
+async def undisturbed(found: Scenario, peer: Peer) -> float:
+    """Measure once, with no garbage to collect."""
+    gc.collect()
+    gc.disable()
+    try:
+        return await found.measure(peer)
+    finally:
+        gc.enable()
+
+
+def machine() -> str:
+    """Describe the machine in a line."""
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    )
+
+
+def progress(text: str) -> None:
+    """Say what is going on, in one line of the terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif text:
+        print(text, file=sys.stderr, flush=True)
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as text: minimum, median, and how many times ours that is."""
+    lines = [results["machine"]]
+    for name, result in results["scenarios"].items():
+        cells = result["cells"]
+        lines += ["", f"{name} ({result['unit']})"]
+        ours = cells.get(OURS, {"min": None})["min"]
+        for peer, cell in sorted(cells.items(), key=lambda item: item[1]["min"]):
+            ratio = f"{cell['min'] / ours:9.2f}x" if ours else ""
+            lines.append(
+                f"    {peer:18}{cell['min']:12,.1f}{cell['median']:12,.1f}{ratio}"
+            )
+    for peer, reasons in results["empty"].items():
+        lines += ["", f"{peer} has no figures for"]
+        lines += [f"    {name}: {reason}" for name, reason in reasons.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,6 @@
 A peer that lacks what a scenario needs raises Lacks, and gets an empty cell.
 """
 
-import asyncio
 import functools
 import importlib
 import importlib.metadata
@@ -16,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FOLDER = Path(__file__).parent / ".peers" / f"{sys.version_info[0]}.{sys.version_info[1]}"
+FOLDER = (
+    Path(__file__).parent / ".peers" / f"{sys.version_info[0]}.{sys.version_info[1]}"
+)
 
 Function = Callable[..., Any]
 
@@ -80,8 +81,10 @@ def install(requirement: str, folder: Path) -> None:
     """Install *requirement* into *folder*, or raise with what pip said."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"]
-        + ["--disable-pip-version-check", "--target", str(unfinished), requirement],
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"),
+            *("--disable-pip-version-check", "--target", str(unfinished), requirement),
+        ],
         check=True,
         capture_output=True,
         text=True,
@@ -131,14 +134,14 @@ def anyio(library: Any, options: Options) -> Any:
 
 
 def cachetools_async(library: Any, options: Options) -> Any:
-    """cachetools for coroutine functions, over its synchronous caches."""
+    """Coroutine functions over the synchronous caches of cachetools."""
     require(options.jitter is None, "jitter")
     cachetools = library.decorators.cachetools
     maxsize = float("inf") if options.maxsize is None else options.maxsize
     if options.ttl is not None:
         cache = cachetools.TTLCache(maxsize, options.ttl)
     else:
-        cache = {} if options.maxsize is None else cachetools.LRUCache(maxsize)
+        cache = cachetools.LRUCache(maxsize)
     key = cachetools.keys.typedkey if options.typed else cachetools.keys.hashkey
     return library.cached(cache, key=key)
 
@@ -189,9 +192,13 @@ def cashews(library: Any, options: Options) -> Any:
     return cache(ttl=options.ttl)
 
 
-def uncached(_: Any, options: Options) -> Any:  # noqa: ARG001
+def uncached(_: Any, options: Options) -> Any:
     """The function itself."""
-    return lambda function: function
+
+    def decorate(function: Function) -> Function:
+        return function
+
+    return decorate
 
 
 def lru_cache(_: Any, options: Options) -> Any:

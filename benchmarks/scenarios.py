@@ -5,19 +5,32 @@ each took. It raises Failed when the cache did not do what was to be measured.
 """
 
 import asyncio
+import functools
 import gc
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from math import inf
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 from peers import Lacks, Options, Peer, require
 
-Scenario = Callable[[Peer], Awaitable[float]]
-
-SCENARIOS: dict[str, Scenario] = {}
+Measure = Callable[[Peer], Awaitable[float]]
 
 HOUR = 3600.0
+
+
+class Scenario(NamedTuple):
+    """Something to measure."""
+
+    name: str
+    measure: Measure
+    unit: str
+    #: Whether it is long enough to be done once, and needs no more peers than two.
+    large: bool
+
+
+SCENARIOS: list[Scenario] = []
 
 
 class Failed(Exception):
@@ -30,12 +43,14 @@ def check(happened: bool, what: str) -> None:
         raise Failed(what)
 
 
-def scenario(name: str) -> Callable[[Scenario], Scenario]:
+def scenario(
+    name: str, *, unit: str = "ns", large: bool = False
+) -> Callable[[Measure], Measure]:
     """Name a scenario."""
 
-    def decorate(function: Scenario) -> Scenario:
-        SCENARIOS[name] = function
-        return function
+    def decorate(measure: Measure) -> Measure:
+        SCENARIOS.append(Scenario(name, measure, unit, large))
+        return measure
 
     return decorate
 
@@ -163,12 +178,11 @@ async def hit_keywords(peer: Peer) -> float:
 @scenario("hit, method")
 async def hit_method(peer: Peer) -> float:
     not_for(peer, "functools (sync)")
-    runs = 0
+    runs: list[int] = []
 
     class Service:
         async def method(self, number: int) -> int:
-            nonlocal runs
-            runs += 1
+            runs.append(number)
             return number
 
     Service.method = peer.decorate(Service.method, Options(maxsize=1024))  # type: ignore[method-assign]
@@ -180,7 +194,7 @@ async def hit_method(peer: Peer) -> float:
         for number in range(KEYS):
             await service.method(number)
     elapsed = perf_counter_ns() - started
-    check(runs == KEYS or peer.name == "uncached", "a hit ran the function")
+    check(len(runs) == KEYS or peer.name == "uncached", "a hit ran the function")
     return elapsed / HITS
 
 
@@ -211,12 +225,12 @@ async def time_misses(peer: Peer, **options: Any) -> float:
     for number in range(100):
         await call(-1 - number)
     await asyncio.sleep(0.001)
-    counted.runs = 0
+    before = counted.runs
     started = perf_counter_ns()
     for number in range(MISSES):
         await call(number)
     elapsed = perf_counter_ns() - started
-    check(counted.runs == MISSES, "a miss did not run the function")
+    check(counted.runs - before == MISSES, "a miss did not run the function")
     return elapsed / MISSES
 
 
@@ -360,27 +374,86 @@ async def bytes_per_entry(peer: Peer, entries: int, kept: int, **options: Any) -
     return held / kept
 
 
+@scenario("an entry, unbounded", unit="bytes")
 async def memory(peer: Peer) -> float:
     return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=None)
 
 
-async def memory_ttl(peer: Peer) -> float:
-    return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=None, ttl=HOUR)
-
-
+@scenario("an entry, bounded", unit="bytes")
 async def memory_bounded(peer: Peer) -> float:
     return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=ENTRIES + 1)
 
 
+@scenario("an entry with a ttl", unit="bytes")
+async def memory_ttl(peer: Peer) -> float:
+    return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=None, ttl=HOUR)
+
+
+@scenario(
+    "left of 100,000 entries with an hour to live, all but 10 evicted", unit="bytes"
+)
 async def memory_left(peer: Peer) -> float:
-    """After 100,000 evictions of entries with an hour to live: bytes in all."""
     return await bytes_per_entry(peer, 100_000, 1, maxsize=10, ttl=HOUR)
 
 
-#: Bytes, not nanoseconds; once is enough.
-MEMORY: dict[str, Scenario] = {
-    "bytes per entry, unbounded": memory,
-    "bytes per entry, bounded": memory_bounded,
-    "bytes per entry, ttl": memory_ttl,
-    "bytes left after 100,000 evictions of entries with an hour to live": memory_left,
-}
+# Scale
+
+
+async def time_at_scale(peer: Peer, entries: int, *, hits: bool) -> float:
+    """Time hits of 1,000 entries all over a large cache, or misses that evict."""
+    counted = Counted(peer, maxsize=entries)
+    call = counted.call
+    for number in range(entries):
+        await call(number)
+    first = 0 if hits else entries
+    numbers = range(first, first + entries, entries // 1000)[:1000]
+    before = counted.runs
+    fastest = inf
+    for _ in range(5 if hits else 1):  # misses would be hits the second time
+        started = perf_counter_ns()
+        for number in numbers:
+            await call(number)
+        fastest = min(fastest, perf_counter_ns() - started)
+    check(counted.runs - before == (0 if hits else 1000), "hits and misses")
+    return fastest / 1000
+
+
+for _entries in (1_000, 100_000, 1_000_000):
+    for _hits in (True, False):
+        scenario(
+            f"{'hit' if _hits else 'miss'} among {_entries:,} entries", large=True
+        )(functools.partial(time_at_scale, entries=_entries, hits=_hits))
+
+
+@scenario("insertion of 1,000,000 entries with ttl and jitter", large=True)
+async def insert_with_jitter(peer: Peer) -> float:
+    counted = Counted(peer, maxsize=None, ttl=HOUR, jitter=HOUR)
+    call = counted.call
+    started = perf_counter_ns()
+    for number in range(1_000_000):
+        await call(number)
+    elapsed = perf_counter_ns() - started
+    check(counted.has("cache_info")().currsize == 1_000_000, "entries are missing")
+    return elapsed / 1_000_000
+
+
+@scenario("longest stall while 200,000 entries expire at once", unit="ms", large=True)
+async def stall(peer: Peer) -> float:
+    loop = asyncio.get_running_loop()
+    ahead = 0.0
+    real_time = loop.time
+    loop.time = lambda: real_time() + ahead  # type: ignore[method-assign]
+    counted = Counted(peer, maxsize=None, ttl=HOUR)
+    for number in range(200_000):
+        await counted.call(number)
+    await asyncio.sleep(0)
+    ahead = HOUR  # as if an hour had passed at once
+    longest = 0
+    before = perf_counter_ns()
+    for _ in range(2000):  # turns of the loop, more than the expirations take
+        await asyncio.sleep(0)
+        now = perf_counter_ns()
+        longest = max(longest, now - before)
+        before = perf_counter_ns()
+    check(counted.has("cache_info")().currsize == 0, "entries were left")
+    return longest / 1e6

@@ -1,6 +1,0 @@
-from .decorators import cached, cachedmethod
-
-__all__ = (
-    "cached",
-    "cachedmethod",
-)

@@ -1,7 +1,0 @@
-from .backend import _Redis
-
-__all__ = ["Redis"]
-
-
-class Redis(_Redis):
-    pass

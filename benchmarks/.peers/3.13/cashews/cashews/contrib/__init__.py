@@ -1,8 +1,0 @@
-"""
-Here modules with auto setup
-"""
-
-from contextlib import suppress
-
-with suppress(ImportError):
-    from . import _starlette  # noqa
