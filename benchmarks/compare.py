@@ -108,6 +108,10 @@ def measure(
                     measured[peer.name].append(asyncio.run(undisturbed(found, peer)))
                 except (Lacks, Failed) as error:
                     reasons[peer.name] = f"{type(error).__name__.lower()}: {error}"
+                except Exception as error:  # a peer that breaks stops nobody else
+                    if peer.name == OURS:
+                        raise
+                    reasons[peer.name] = f"raised {error!r}"
     cells = {
         name: {"min": min(times), "median": median(times)}
         for name, times in measured.items()

@@ -66,7 +66,11 @@ class Peer:
         if not folder.exists():
             install(self.requirement, folder)
         assert self.module is not None
-        with only_path(folder, self.module):
+        if self.module in sys.modules:  # the name is taken, by ours
+            with aside(self.module, folder):
+                self.library = importlib.import_module(self.module)
+        else:
+            sys.path.append(str(folder))
             self.library = importlib.import_module(self.module)
         distribution = self.requirement.partition("=")[0]
         found = importlib.metadata.distributions(name=distribution, path=[str(folder)])
@@ -93,12 +97,11 @@ def install(requirement: str, folder: Path) -> None:
 
 
 @contextmanager
-def only_path(folder: Path, module: str) -> Any:
-    """Import from *folder* first, and leave no trace of *module* behind."""
-    top = module.partition(".")[0]
+def aside(module: str, folder: Path) -> Any:
+    """Import *module* from *folder*, and put the one of that name back after it."""
 
     def forget() -> dict[str, Any]:
-        names = [name for name in sys.modules if f"{name}.".startswith(f"{top}.")]
+        names = [name for name in sys.modules if f"{name}.".startswith(f"{module}.")]
         return {name: sys.modules.pop(name) for name in names}
 
     others = forget()
@@ -136,7 +139,7 @@ def anyio(library: Any, options: Options) -> Any:
 def cachetools_async(library: Any, options: Options) -> Any:
     """Coroutine functions over the synchronous caches of cachetools."""
     require(options.jitter is None, "jitter")
-    cachetools = library.decorators.cachetools
+    cachetools = importlib.import_module("cachetools")
     maxsize = float("inf") if options.maxsize is None else options.maxsize
     if options.ttl is not None:
         cache = cachetools.TTLCache(maxsize, options.ttl)
