@@ -7,7 +7,7 @@ queue is proportional to the live entries, and dropping costs O(1) on average.
 
 import weakref
 from asyncio import AbstractEventLoop, Handle
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from contextvars import Context
@@ -17,6 +17,7 @@ from math import inf
 from typing import Any, Protocol
 
 from ._loops import runs_here
+from ._order import take
 
 #: Entries dropped in one go; the loop gets its turn after each so many.
 SLICE = 1000
@@ -137,7 +138,7 @@ class Expiry:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        entries: dict[Hashable, Any],
+        entries: OrderedDict[Hashable, Any],
         make_queue: Callable[[], Queue],
     ) -> None:
         self.loop = loop
@@ -198,7 +199,7 @@ class Expiry:
                 self.husks -= 1
                 continue
             try:
-                self.entries.pop(entry.key, None)
+                take(self.entries, entry.key, None)
             finally:
                 entry.empty()
         return bool(queue) and queue.first().deadline <= now

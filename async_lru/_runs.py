@@ -330,18 +330,21 @@ def start_run(  # noqa: PLR0917  # keywords cost time
         run.starting = False
         run.starter = None
         has_begun = run.task is not None and not task.done()
-        if run in store.runs and not has_begun:  # else it tells the waiters itself
-            run.task = task
-            task.add_done_callback(run.end_untold)
+        if has_begun or run not in store.runs:  # pragma: py-lt-312
+            return run  # the function tells the waiters itself
+        run.task = task
+        task.add_done_callback(run.end_untold)
     except BaseException:
-        # First of all, with no call that might fail too: nobody can join it.
+        # First of all, with as few calls that might fail too: nobody can join it.
         run.waiters = None
+        store.runs.discard(run)
         run.starting = False
         run.starter = None
-        if execution is not None:
-            execution.close()
-        store.runs.discard(run)
-        store.drop(run)
+        try:
+            store.drop(run)
+        finally:
+            if execution is not None:
+                execution.close()
         raise
     return run
 

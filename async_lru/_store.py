@@ -9,6 +9,7 @@ from typing import Any
 
 from ._expiry import ByDeadline, Entry, Expiry, InOrder
 from ._loops import makes_stock_tasks, ticker_of
+from ._order import mend, take
 from ._runs import DROPPED, EVICTED, HELD, Run
 
 #: What a look-up gives where there is nothing: a run that nobody can join.
@@ -72,10 +73,14 @@ class Store:
     def admit(self, run: Run) -> None:
         """Make a new run the newest entry, and evict what is too much then."""
         entries = self.entries
-        entries[run.key] = run
-        run.place = HELD
-        if len(entries) > self.limit:
-            self.evict()
+        try:
+            entries[run.key] = run
+            run.place = HELD
+            if len(entries) > self.limit:
+                self.evict()
+        except BaseException:
+            mend(entries)
+            raise
 
     def evict(self) -> None:
         """Drop the least recently used entry; a run in flight can come back."""
@@ -100,13 +105,17 @@ class Store:
 
     def put(self, key: Hashable, value: Any) -> None:
         """Make *value* the entry of *key*."""
-        self.entries[key] = value
+        try:
+            self.entries[key] = value
+        except BaseException:
+            mend(self.entries)
+            raise
 
     def drop(self, run: Run) -> None:
         """Take *run* out, wherever it is."""
         place, run.place = run.place, DROPPED
         if place is HELD:
-            self.entries.pop(run.key, None)
+            take(self.entries, run.key, None)
         elif place is EVICTED:
             self.evicted.pop(run.key, None)
 
@@ -115,7 +124,7 @@ class Store:
         if self.evicted:
             run = self.evicted.pop(key, ABSENT)
             run.place = DROPPED
-        entry = self.entries.pop(key, ABSENT)
+        entry = take(self.entries, key, ABSENT)
         if type(entry) is Run:
             entry.place = DROPPED
             return entry.waiters is not None
@@ -171,7 +180,7 @@ class ExpiringStore(Store):
         if self.jitter:
             deadline += uniform(0, self.jitter)  # noqa: S311  # no secret
         entry = Entry(key, value, deadline)
-        self.entries[key] = entry
+        super().put(key, entry)
         self.expiry.add(entry)
 
     def discard(self, entry: Entry) -> bool:

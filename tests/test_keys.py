@@ -11,6 +11,7 @@ import pytest
 from conftest import counted, steps
 
 from async_lru import alru_cache
+from async_lru._runs import Run
 from async_lru._store import Store
 
 
@@ -449,6 +450,34 @@ def test_a_store_emptied_while_it_evicts_B13(retired: bool) -> None:
     else:
         with pytest.raises(KeyError):
             store.evict()
+
+
+def test_a_run_that_has_ended_is_not_revived_after_its_eviction_A4() -> None:
+    """It stays behind where the comparison of its key fails when it is dropped."""
+    store = Store(None, 1, set())
+    run = Run()
+    run.waiters = None
+    store.entries[1] = run
+    store.evict()
+    assert (store.entries, store.evicted) == ({}, {})
+
+
+async def test_a_run_whose_entry_another_thread_has_just_dropped_is_joined_B13(
+    controlled: Callable[..., Any],
+) -> None:
+    function, runs = controlled()
+    calls = [asyncio.ensure_future(function(1))]
+    await steps()
+
+    def touch(key: Any) -> None:
+        raise KeyError(key)
+
+    function._cache.store.touch = touch
+    calls.append(asyncio.ensure_future(function(1)))
+    await steps()
+    runs[0].succeed("value")
+    assert await asyncio.gather(*calls) == ["value", "value"]
+    assert function.cache_info()[:2] == (1, 1)
 
 
 def fails(*_: Any) -> Any:

@@ -1,0 +1,407 @@
+"""Every interleaving against a model that is too simple to be wrong.
+
+The model knows calls, runs and entries, and no tasks, futures or timers. After each
+step both must agree on every result, on the counters, on what is held, and on the
+number of runs in flight. A5, A6, A7, A8, A9, A10, B1, B2, B4, B5, B14.
+"""
+
+import asyncio
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Coroutine
+from typing import Any
+
+import hypothesis.strategies as st
+from conftest import steps
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from async_lru import AlruCacheLoopResetWarning, alru_cache
+
+KEYS = st.integers(0, 3)
+TTL = 10.0
+
+
+class Interrupt(BaseException):
+    """A failure that is no Exception."""
+
+
+class ModelRun:
+    """A run, as the model sees it."""
+
+    def __init__(self, key: int, caller: "ModelRun | None", stubborn: bool) -> None:
+        self.key = key
+        #: The call that started it comes from this run, if it comes from one.
+        self.waiting: list[ModelCall] = []
+        self.place = "dropped"
+        #: Whether it shrugs off its first cancellation.
+        self.stubborn = stubborn
+        self.ended = False
+        #: The call that it waits for itself.
+        self.awaits: ModelCall | None = None
+
+
+class ModelCall:
+    """A call, with the outcome that it must have, once it has one."""
+
+    def __init__(self, caller: "ModelRun | None") -> None:
+        self.caller = caller
+        self.run: ModelRun | None = None
+        self.outcome: Any = None
+
+
+class Model:
+    """What a cache is to do."""
+
+    def __init__(self, maxsize: int | None, ttl: float | None) -> None:
+        self.maxsize = maxsize
+        self.ttl = ttl
+        self.now = 0.0
+        self.runs: list[ModelRun] = []
+        #: Failures that no caller could get.
+        self.reported: list[type] = []
+        self.clear()
+
+    def clear(self) -> None:
+        for run in self.runs:
+            run.place = "dropped"
+        #: A run, or a value with its deadline.
+        self.entries: OrderedDict[int, ModelRun | tuple[Any, float]] = OrderedDict()
+        self.evicted: dict[int, ModelRun] = {}
+        self.hits = self.misses = 0
+
+    def expire(self) -> None:
+        for key, entry in list(self.entries.items()):
+            if isinstance(entry, tuple) and entry[1] <= self.now:
+                del self.entries[key]
+
+    def would_wait_for_itself(self, run: ModelRun, caller: "ModelRun | None") -> bool:
+        """Tell whether *run* waits, through other runs, for *caller*."""
+        while run.awaits is not None:
+            if run is caller:
+                return True
+            assert run.awaits.run is not None
+            run = run.awaits.run
+        return run is caller
+
+    def call(self, key: int, caller: "ModelRun | None", stubborn: bool) -> ModelCall:
+        """Make a call, and say what comes of it."""
+        call = ModelCall(caller)
+        self.expire()
+        entry = self.entries.get(key)
+        if isinstance(entry, tuple):
+            self.hits += 1
+            self.entries.move_to_end(key)
+            call.outcome = entry[0]
+            return call
+        run = entry or self.evicted.get(key)
+        if run is None:
+            self.misses += 1
+            run = ModelRun(key, caller, stubborn)
+            self.runs.append(run)
+            if self.maxsize != 0:
+                self.enter(run)
+        elif self.would_wait_for_itself(run, caller):
+            call.outcome = RuntimeError
+            return call
+        else:
+            self.hits += 1
+            self.enter(run)
+        run.waiting.append(call)
+        call.run = run
+        if caller is not None:
+            caller.awaits = call
+        return call
+
+    def enter(self, run: ModelRun) -> None:
+        """Make *run* the newest entry, and evict the oldest."""
+        self.evicted.pop(run.key, None)
+        self.entries[run.key] = run
+        self.entries.move_to_end(run.key)
+        run.place = "held"
+        if self.maxsize is not None and len(self.entries) > self.maxsize:
+            key, entry = self.entries.popitem(last=False)
+            if isinstance(entry, ModelRun):
+                entry.place = "evicted"
+                self.evicted[key] = entry
+
+    def drop(self, run: ModelRun) -> None:
+        if run.place == "held":
+            del self.entries[run.key]
+        elif run.place == "evicted":
+            del self.evicted[run.key]
+        run.place = "dropped"
+
+    def end(self, run: ModelRun, outcome: Any) -> None:
+        """End *run* with a value, or with the type of what it raises."""
+        self.expire()
+        is_value = not isinstance(outcome, type)
+        if run.place == "held" and is_value:
+            deadline = float("inf") if self.ttl is None else self.now + self.ttl
+            self.entries[run.key] = (outcome, deadline)
+            run.place = "dropped"
+        else:
+            self.drop(run)
+        run.ended = True
+        self.runs.remove(run)
+        if not (is_value or run.waiting or outcome is asyncio.CancelledError):
+            self.reported.append(outcome)
+        for call in run.waiting:
+            self.answer(call, outcome)
+
+    def answer(self, call: ModelCall, outcome: Any) -> None:
+        call.outcome = outcome
+        call.run = None
+        if call.caller is not None:  # whose function returns what the call gave
+            call.caller.awaits = None
+            if not call.caller.ended:
+                self.end(call.caller, outcome)
+
+    def cancel(self, call: ModelCall) -> None:
+        """Cancel a call from outside."""
+        run = call.run
+        assert run is not None
+        run.waiting.remove(call)
+        call.outcome = asyncio.CancelledError
+        call.run = None
+        if not run.waiting:
+            self.drop(run)
+            self.cancel_run(run)
+
+    def cancel_run(self, run: ModelRun) -> None:
+        if run.awaits is not None:  # the call that it waits for is cancelled
+            call = run.awaits
+            run.awaits = None
+            self.cancel(call)
+            self.end(run, asyncio.CancelledError)
+        elif run.stubborn:
+            run.stubborn = False
+        else:
+            self.end(run, asyncio.CancelledError)
+
+
+class CacheAgainstModel(RuleBasedStateMachine):
+    """Does to a cache what hypothesis thinks of, and to the model the same."""
+
+    @initialize(
+        maxsize=st.sampled_from([None, 0, 1, 2, 3]),
+        ttl=st.sampled_from([None, TTL]),
+        jitter=st.booleans(),
+    )
+    def make(self, maxsize: int | None, ttl: float | None, jitter: bool) -> None:
+        self.model = Model(maxsize, ttl)
+        self.calls: list[tuple[ModelCall, asyncio.Task[Any]]] = []
+        self.controls: list[tuple[ModelRun, asyncio.Future[Any]]] = []
+        self.unstarted: list[ModelRun] = []
+        self.abandoned: list[Any] = []
+        self.reports: list[Any] = []
+        self.values = 0
+        self.loop = self.new_loop()
+
+        @alru_cache(maxsize, ttl=ttl, jitter=0 if ttl and jitter else None)
+        async def function(key: int) -> Any:
+            # The model has made its run just before.
+            run = next(run for run in self.unstarted if run.key == key)
+            self.unstarted.remove(run)
+            while True:
+                control = asyncio.get_running_loop().create_future()
+                self.controls.append((run, control))
+                try:
+                    order, operand = await control
+                except asyncio.CancelledError:
+                    if self.is_stubborn.pop(run, False):
+                        continue
+                    raise
+                finally:
+                    if (run, control) in self.controls:  # not so after its loop's end
+                        self.controls.remove((run, control))
+                if order == "call":
+                    return await function(operand)
+                if order == "fail":
+                    raise operand()
+                return operand
+
+        self.function = function
+        self.is_stubborn: dict[ModelRun, bool] = {}
+
+    # The loop
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        loop.time = lambda: self.model.now  # type: ignore[method-assign]
+        loop.set_exception_handler(lambda _, report: self.reports.append(report))
+        return loop
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(coroutine)
+
+    def settle(self) -> None:
+        self.run(steps(12))
+
+    # What can happen
+
+    def model_call(
+        self, key: int, caller: ModelRun | None, stubborn: bool
+    ) -> ModelCall:
+        known = set(self.model.runs)
+        call = self.model.call(key, caller, stubborn)
+        for run in set(self.model.runs) - known:
+            self.unstarted.append(run)
+            self.is_stubborn[run] = stubborn
+        return call
+
+    @rule(keys=st.lists(KEYS, min_size=1, max_size=4), stubborn=st.booleans())
+    def call_in_one_tick(self, keys: list[int], stubborn: bool) -> None:
+        calls = [self.model_call(key, None, stubborn) for key in keys]
+
+        async def main() -> None:
+            for key, call in zip(keys, calls, strict=True):
+                self.calls.append((call, asyncio.ensure_future(self.function(key))))
+            await steps(12)
+
+        self.run(main())
+
+    def pick(self, data: st.DataObject, things: list[Any]) -> Any:
+        return data.draw(st.sampled_from(range(len(things))).map(things.__getitem__))
+
+    @precondition(lambda self: self.controls)
+    @rule(
+        data=st.data(),
+        outcome=st.sampled_from(
+            ["value", ValueError, asyncio.CancelledError, Interrupt, StopIteration]
+        ),
+    )
+    def end(self, data: st.DataObject, outcome: Any) -> None:
+        run, control = self.pick(data, self.controls)
+        if outcome == "value":
+            self.values += 1
+            self.model.end(run, self.values)
+            control.set_result(("return", self.values))
+        else:
+            raised = RuntimeError if outcome is StopIteration else outcome
+            self.model.end(run, raised)
+            control.set_result(("fail", outcome))
+        self.settle()
+
+    @precondition(lambda self: self.controls)
+    @rule(data=st.data(), key=KEYS)
+    def call_from_inside(self, data: st.DataObject, key: int) -> None:
+        run, control = self.pick(data, self.controls)
+        self.is_stubborn.pop(run, None)
+        run.stubborn = False
+        call = self.model_call(key, run, False)
+        control.set_result(("call", key))
+        if call.run is None:  # answered at once
+            self.model.answer(call, call.outcome)
+        self.settle()
+
+    @precondition(lambda self: any(call.run for call, _ in self.calls))
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        pending = [(call, task) for call, task in self.calls if call.run is not None]
+        chosen = data.draw(
+            st.lists(st.sampled_from(range(len(pending))), min_size=1, unique=True)
+        )
+        for index in chosen:
+            call, task = pending[index]
+            task.cancel()
+            if call.run is not None:
+                self.model.cancel(call)
+        self.settle()
+
+    @rule(key=KEYS)
+    def invalidate(self, key: int) -> None:
+        self.model.expire()
+        entry = self.model.entries.pop(key, None)
+        for run in (entry, self.model.evicted.pop(key, None)):
+            if isinstance(run, ModelRun):
+                run.place = "dropped"
+        assert self.function.cache_invalidate(key) is (entry is not None)
+
+    @rule()
+    def clear(self) -> None:
+        self.model.clear()
+        self.function.cache_clear()
+
+    @rule(seconds=st.sampled_from([1.0, TTL - 1, TTL]), loop_runs=st.booleans())
+    def let_time_pass(self, seconds: float, loop_runs: bool) -> None:
+        self.model.now += seconds
+        if loop_runs:
+            self.settle()
+
+    @rule()
+    def change_loops(self) -> None:
+        """The loop is closed with runs in flight, and the next call is in another."""
+        for _, task in self.calls:
+            if not task.done():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.loop.close()
+        self.abandoned += self.calls  # and never heard of again
+        self.calls = []
+        self.controls.clear()
+        self.model.clear()
+        self.model.runs.clear()
+        self.unstarted.clear()
+        self.loop = self.new_loop()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AlruCacheLoopResetWarning)
+            self.call_in_one_tick([0], stubborn=False)
+
+    # What must hold
+
+    @invariant()
+    def they_agree(self) -> None:
+        model = self.model
+        assert [type(report["exception"]) for report in self.reports] == model.reported
+        model.expire()
+        info = self.function.cache_info()
+        assert info == (model.hits, model.misses, model.maxsize, len(model.entries))
+        assert self.function.cache_parameters()["tasks"] == len(model.runs)
+        for key in range(4):
+            assert self.function.cache_contains(key) is (key in model.entries)
+        for call, task in self.calls:
+            assert task.done() is (call.run is None), (call.outcome, task)
+        done = [(call, task) for call, task in self.calls if task.done()]
+        self.calls = [(call, task) for call, task in self.calls if not task.done()]
+        for call, task in done:
+            if call.outcome is asyncio.CancelledError:
+                assert task.cancelled()
+            elif isinstance(call.outcome, type):
+                assert type(task.exception()) is call.outcome
+            else:
+                assert task.result() == call.outcome
+
+    def teardown(self) -> None:
+        if hasattr(self, "loop"):
+            try:
+                self.end_well()
+            finally:
+                self.loop.close()
+
+    def end_well(self) -> None:
+        self.is_stubborn.clear()
+        self.run(self.function.cache_close())
+        self.settle()
+        assert self.function.cache_parameters()["tasks"] == 0
+        assert self.function.cache_info().currsize == 0
+        assert not asyncio.all_tasks(self.loop)
+        timers = self.loop._scheduled  # type: ignore[attr-defined]
+        assert not [timer for timer in timers if not timer.cancelled()]
+
+
+TestModel = CacheAgainstModel.TestCase
+TestModel.settings = settings(
+    max_examples=int(os.environ.get("MODEL_EXAMPLES", "200")),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
