@@ -5,7 +5,7 @@ PYTHON := $(or $(firstword $(PYTHONS)),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint typecheck benchmark clean
+.PHONY: help demo test lint typecheck benchmark soak clean
 
 help:
 	@echo 'make demo       run the examples'
@@ -13,6 +13,7 @@ help:
 	@echo 'make lint       ruff'
 	@echo 'make typecheck  mypy and pyright'
 	@echo 'make benchmark  comparison with other libraries, in some minutes'
+	@echo 'make soak       load and random interleavings, for SECONDS (180)'
 	@echo 'make clean      remove all that these have made'
 
 demo: $(VENV)/ready
@@ -22,6 +23,7 @@ test: lint typecheck
 	@for python in $(or $(PYTHONS),python3); do \
 	    $$python --version && sh .ci/suite $$python || exit 1; \
 	done
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -34,6 +36,10 @@ typecheck: $(VENV)/ready
 
 benchmark: $(VENV)/ready
 	$(BIN)/python benchmarks/compare.py
+
+soak: $(VENV)/ready
+	$(BIN)/python tests/soak.py $(SECONDS)
+	MODEL_EXAMPLES=5000 $(BIN)/python -m pytest tests/test_model.py
 
 $(VENV)/ready: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)

@@ -215,6 +215,7 @@ def soak(
     progress: Callable[[str], None] = lambda _: None,
 ) -> Tally:
     """Put the load on a loop of that kind; raise AssertionError if anything is wrong."""
+    gc.collect()  # what others have left behind is not ours
     complaints = Complaints()
     logger = logging.getLogger("asyncio")
     logger.addHandler(complaints)
@@ -231,7 +232,8 @@ def soak(
     finally:
         loop.close()
         logger.removeHandler(complaints)
-    assert not [*tally.complaints, *complaints.said]
+    said = [*tally.complaints, *complaints.said]
+    assert not said, said
     return tally
 
 
