@@ -329,9 +329,10 @@ def start_run(  # noqa: PLR0917  # keywords cost time
             task = _Task(execution, loop=loop)
         run.starting = False
         run.starter = None
-        has_begun = run.task is not None and not task.done()
-        if has_begun or run not in store.runs:  # pragma: py-lt-312
-            return run  # the function tells the waiters itself
+        if run not in store.runs or (
+            run.task is not None and not task.done()
+        ):  # pragma: py-lt-312
+            return run  # the function has begun, and tells the waiters itself
         run.task = task
         task.add_done_callback(run.end_untold)
     except BaseException:
