@@ -100,6 +100,27 @@ async def test_a_dropped_key_dies_at_once_B3(
     assert reference() is None
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_key_of_an_evicted_run_dies_when_it_ends_B3(fails: bool) -> None:
+    @alru_cache(maxsize=1)
+    async def function(argument: Value) -> None:
+        await asyncio.sleep(0)
+        if fails:
+            raise ZeroDivisionError
+
+    argument = Value()
+    reference = weakref.ref(argument)
+    calls = [start(function(argument)), start(function(Value()))]
+    await asyncio.wait(calls)
+    assert [isinstance(call.exception(), ZeroDivisionError) for call in calls] == [
+        fails,
+        fails,
+    ]
+    del calls, argument
+    await steps()
+    assert reference() is None
+
+
 @pytest.mark.filterwarnings("ignore::async_lru.AlruCacheLoopResetWarning")
 @kinds
 def test_a_loop_change_drops_values_at_once_B3(options: dict[str, Any]) -> None:
