@@ -90,6 +90,8 @@ def ticker_of(loop: AbstractEventLoop | None) -> Any:
     tells = (
         isinstance(loop, BaseEventLoop)
         and type(loop).is_running is BaseEventLoop.is_running
+        # Some run in ways of their own, and say that they do not.
+        and (loop.is_running() or not runs_here(loop))
     )
     return loop if tells else Ticker(loop)
 

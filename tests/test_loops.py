@@ -579,5 +579,23 @@ def test_a_loop_is_known_by_its_thread_A12(
     loop.close()
 
 
+def test_a_loop_that_runs_without_saying_so_is_known_too_A12() -> None:
+    loop = asyncio.SelectorEventLoop()
+
+    async def main() -> Any:
+        thread, loop._thread_id = loop._thread_id, None  # type: ignore[attr-defined]
+        try:
+            function, runs = counted()
+            assert [await function(1), await function(1)] == [1, 1]
+            assert (len(runs), function.cache_info().hits) == (1, 1)
+            return ticker_of(loop)._thread_id
+        finally:
+            loop._thread_id = thread  # type: ignore[attr-defined]
+
+    task = loop.create_task(main())
+    assert loop.run_until_complete(task) == threading.get_ident()
+    loop.close()
+
+
 def test_no_loop_has_no_thread() -> None:
     assert ticker_of(None)._thread_id is None
