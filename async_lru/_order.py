@@ -7,6 +7,7 @@ a place without a key, and the dict is of no use from then on.
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any, cast
 
 
@@ -23,15 +24,12 @@ def mend(entries: OrderedDict[Hashable, Any]) -> None:
     """Put *entries* right after one of its operations has raised.
 
     The order is that of insertion then, since the one of use may be what is in
-    pieces. Takes time in proportion to the number of entries. Should a key fail once
-    more meanwhile, that error is raised and *entries* is left empty.
+    pieces, and a key that fails again is left out. Takes time in proportion to the
+    number of entries.
     """
     plain = cast("type[dict[Hashable, Any]]", dict)
     items = list(plain.items(entries))
     entries.clear()
-    try:
-        for key, value in items:
+    for key, value in items:
+        with suppress(Exception):
             entries[key] = value
-    except BaseException:
-        entries.clear()
-        raise

@@ -124,7 +124,11 @@ class Store:
         if self.evicted:
             run = self.evicted.pop(key, ABSENT)
             run.place = DROPPED
-        entry = take(self.entries, key, ABSENT)
+        try:
+            entry = self.entries.pop(key, ABSENT)
+        except BaseException:
+            mend(self.entries)
+            raise
         if type(entry) is Run:
             entry.place = DROPPED
             return entry.waiters is not None
@@ -180,7 +184,11 @@ class ExpiringStore(Store):
         if self.jitter:
             deadline += uniform(0, self.jitter)  # noqa: S311  # no secret
         entry = Entry(key, value, deadline)
-        super().put(key, entry)
+        try:
+            self.entries[key] = entry
+        except BaseException:
+            mend(self.entries)
+            raise
         self.expiry.add(entry)
 
     def discard(self, entry: Entry) -> bool:

@@ -276,9 +276,12 @@ async def test_a_hash_that_fails_at_expiry_stops_no_other_expiry(clock: Clock) -
     key = Key()
     value = weakref.ref(await function(key))
     await function(2)
+    await clock.advance(5)
+    await function(3)
     key.broken = True
-    await clock.advance(10)
+    await clock.advance(5)
     assert value() is None
+    assert function.cache_contains(3)
     assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
     assert not function.cache_contains(2)
     key.broken = False
