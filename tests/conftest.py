@@ -1,7 +1,7 @@
 """What the tests share: stepping the loop, a clock to turn, runs to end at will."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
 import pytest
@@ -109,13 +109,6 @@ async def outcome(awaitable: Awaitable[Any]) -> Any:
         return await awaitable
     except (Exception, asyncio.CancelledError) as error:
         return error
-
-
-@pytest.fixture
-def reports() -> "Iterator[list[dict[str, Any]]]":
-    """What is reported to the running loop's exception handler."""
-    collected: list[dict[str, Any]] = []
-    yield collected
 
 
 def collect_reports(collected: list[dict[str, Any]]) -> None:
