@@ -22,6 +22,11 @@ from ._order import take
 #: Entries dropped in one go; the loop gets its turn after each so many.
 SLICE = 1000
 
+#: Seconds between two rounds of the timer at least, for a timer of its own for each
+#: of many entries would cost more than they do. Nobody sees it: what is overdue is not
+#: served, cache_info drops it, and asyncio itself sleeps in whole milliseconds.
+ROUND = 0.001
+
 #: Husks tolerated in a queue of any length.
 SLACK = 32
 
@@ -239,7 +244,7 @@ class Expiry:
                     _tick, _reference(self), context=Context()
                 )
             elif self.queue:
-                self.arm(self.queue.first().deadline)
+                self.arm(max(self.queue.first().deadline, now + ROUND))
 
 
 def _reference(expiry: Expiry) -> "weakref.ref[Expiry]":
