@@ -23,7 +23,7 @@ test: lint typecheck
 	@for python in $(or $(PYTHONS),python3); do \
 	    $$python --version && sh .ci/suite $$python || exit 1; \
 	done
-	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest --bare
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -9,7 +9,8 @@ from typing import Any
 
 from ._keys import MakeKey
 from ._loops import warn_of_reset
-from ._runs import EVICTED, Run, enclosing_run, start_run
+from ._runs import EVICTED, Run, current_run
+from ._starting import enclosing_run, start_run, starts_of
 from ._stats import CacheInfo, CacheParameters
 from ._store import ABSENT, Store
 
@@ -28,6 +29,7 @@ class Cache:
         "maxsize",
         "name",
         "runs",
+        "starts",
         "store",
         "typed",
         "warned",
@@ -49,12 +51,14 @@ class Cache:
         self.typed = typed
         self.make_key = make_key
         self.make_store = make_store
-        #: Every run in flight, whether it still has an entry or not.
+        #: Every run in flight whose first step is over, with an entry or without.
         self.runs: set[Run] = set()
         self.closed = False
         self.warned = False
         #: The entries; they belong to no loop before the first call.
         self.store = Store(None, maxsize, self.runs)
+        #: What is being started in the loop of the last call.
+        self.starts = self.store.starts
 
     # Calls
 
@@ -65,35 +69,39 @@ class Cache:
         entry: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-    ) -> "tuple[Run, Future[Any] | None]":
-        """Return the run that answers a call that is no plain hit.
+    ) -> "tuple[Any, Future[Any] | None]":
+        """Return the run that answers a call that is no hit of a value.
 
-        With it comes the future to wait on, or None if the run has ended already.
-        *entry* is what the call found for *key* in *store*: a run, which may be
-        ABSENT, or, only if the store is of another loop, a value.
+        With it comes the future to wait on; or the value and None, if the run has
+        ended already. *entry* is the run that the call found for *key*, which may be
+        ABSENT.
         """
-        loop = get_running_loop()
-        admitted = None
-        if loop is not store.loop:
-            store = self.enter_loop(loop)
-            admitted = partial(self.replace_store, store)
-        else:
-            if store.evicted and entry.waiters is None:
-                entry = store.evicted.get(key, ABSENT)
-            if entry.waiters is not None:
-                return entry, self.join(store, entry)
-        run = start_run(key, loop, store, self.function, args, kwargs, admitted)
-        return run, None if run.waiters is None else run.add_waiter(enclosing_run())
+        if entry.waiters is None and store.evicted:
+            entry = store.evicted.get(key, ABSENT)
+        if entry.waiters is not None:
+            return entry, self.join(store, entry)
+        return start_run(key, store, self.function, args, kwargs)
+
+    def run_in_new_loop(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> "tuple[Any, Future[Any] | None]":
+        """Return what run_for does, for a call from a loop that is not the store's."""
+        store = self.enter_loop(get_running_loop())
+        admitted = partial(self.replace_store, store)
+        return start_run(key, store, self.function, args, kwargs, admitted)
 
     def join(self, store: Store, run: Run) -> "Future[Any]":
         """Return the future to wait on for a run in flight: a hit, and a use."""
-        caller = enclosing_run()
-        if caller is not None and run.waits_for(caller):
-            raise RuntimeError(
-                f"{self.name} was called from its own run for the same key and would "
-                "wait for itself: call it with other arguments there, or call the "
-                "undecorated function, which is its __wrapped__"
-            )
+        caller = None
+        starts = store.starts
+        if starts.steps or starts.bare or current_run.get(None) is not None:
+            caller = enclosing_run(starts)
+            if caller is not None and run.waits_for(caller):
+                raise RuntimeError(
+                    f"{self.name} was called from its own run for the same key and "
+                    "would wait for itself: call it with other arguments there, or "
+                    "call the undecorated function, which is its __wrapped__"
+                )
         if run.place is EVICTED:
             store.revive(run)
         else:
@@ -124,8 +132,20 @@ class Cache:
     def replace_store(self, store: Store) -> None:
         """Go on with *store*; drop the entries of the one before, if it had any."""
         former, self.store = self.store, store
+        if store.loop is not None:
+            self.starts = store.starts
         former.retire()
         self.forget_dead_runs()
+
+    def runs_in_flight(self) -> list[Run]:
+        """Return all runs in flight, those in a first step that is taken now included."""
+        self.forget_dead_runs()
+        stepping = [
+            run
+            for run in self.starts.steps
+            if getattr(run.store, "runs", None) is self.runs  # has not ended since
+        ]
+        return [*self.runs, *stepping]
 
     def forget_dead_runs(self) -> None:
         """Forget the runs that a closed loop has left behind."""
@@ -152,11 +172,10 @@ class Cache:
 
     def parameters(self) -> CacheParameters:
         """Return the options and the state of the cache."""
-        self.forget_dead_runs()
         return {
             "maxsize": self.maxsize,
             "typed": self.typed,
-            "tasks": len(self.runs),
+            "tasks": len(self.runs_in_flight()),
             "closed": self.closed,
         }
 
@@ -169,7 +188,7 @@ class Cache:
         store.misses = self.store.misses
         self.replace_store(store)
         runs_by_loop: dict[AbstractEventLoop, list[Run]] = defaultdict(list)
-        for run in list(self.runs):
+        for run in self.runs_in_flight():
             runs_by_loop[run.loop].append(run)
         runs_here = runs_by_loop.pop(here, [])
         elsewhere: list[Future[None]] = []
@@ -187,7 +206,7 @@ class Cache:
 async def _end(runs: Sequence[Run], *, wait: bool) -> None:
     """Wait, in their loop, until *runs* have ended; cancel them first unless *wait*."""
     # A run that closes its own cache cannot be waited for here.
-    caller = enclosing_run()
+    caller = enclosing_run(starts_of(get_running_loop()))
     awaited = [run for run in runs if caller is None or not run.waits_for(caller)]
     if not wait:
         for run in runs:
@@ -196,5 +215,5 @@ async def _end(runs: Sequence[Run], *, wait: bool) -> None:
         tasks = [run.task for run in awaited if run.task and not run.task.done()]
         if tasks:
             await asyncio.wait(tasks)
-        else:  # pragma: py-lt-312  # told to its waiters in the next tick (see Run.fail)
+        else:  # pragma: py-lt-312  # tells its waiters in the next tick (see Run.fail)
             await asyncio.sleep(0)

@@ -19,6 +19,7 @@ from ._cache import Cache
 from ._keys import KEYWORDS
 from ._loops import GENERATED, HERE
 from ._runs import Run
+from ._starting import start_run
 from ._store import ABSENT
 
 Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
@@ -46,24 +47,37 @@ class Needs(NamedTuple):
 # Cancelling a call that waits cancels the run only when nobody else waits for it. The
 # waiter may hold the run's exception, whose traceback holds this frame.
 _CALL = """
-def make(cache, make_key, spread, name):
+def make(cache, function, make_key, spread, name):
     async def call({parameters}):
 {key}
         store = cache.store
         get = store.get
         entry = get(key, ABSENT)
-        if type(entry) is not Run and {here}:
+        if {here}:
+            if type(entry) is not Run:
 {hit}
-        run, waiter = cache.run_for(store, key, entry, {arguments})
-        if waiter is not None:
-            try:
-                await waiter
-            except (CancelledError, GeneratorExit):
-                run.leave(waiter)
-                raise
-            finally:
-                del waiter
-        return run.take_value()
+{arguments}
+            if entry is ABSENT and not store.evicted:
+                run, waiter = start_run(key, store, function, args, kwargs)
+            else:
+                run, waiter = cache.run_for(store, key, entry, args, kwargs)
+        else:
+{arguments}
+            run, waiter = cache.run_in_new_loop(key, args, kwargs)
+        if waiter is None:
+            return run
+        try:
+            await waiter
+        except (CancelledError, GeneratorExit):
+            run.leave(waiter)
+            raise
+        finally:
+            del waiter
+        value = run.value  # as run.take_value does it
+        run.unheard -= 1
+        if not run.unheard:
+            run.value = None
+        return value
     return call
 """
 
@@ -98,25 +112,38 @@ except KeyError:
 # one parameter no tuple and no dict need be made: its argument is in the first when it
 # came by position, and in the second, which is given the parameter's name, when it
 # came by name.
-_BY_POSITION = "(named is ABSENT and argument is not ABSENT)"
-
 _ARGUMENTS = {
-    "any": ("*args, **kwargs", "args, kwargs"),
+    "any": ("*args, **kwargs", ""),
     "one": (
         "argument=ABSENT, /, named=ABSENT",
-        f"*(((argument,), {{}}) if {_BY_POSITION} else spread(argument, named))",
+        """
+if named is ABSENT and argument is not ABSENT:
+    args = (argument,)
+    kwargs = NO_KWARGS
+else:
+    args, kwargs = spread(argument, named)
+""",
     ),
     "self and one": (
         "self, argument=ABSENT, /, named=ABSENT",
-        f"*(((self, argument), {{}}) if {_BY_POSITION} else spread(argument, named, self))",
+        """
+if named is ABSENT and argument is not ABSENT:
+    args = (self, argument)
+    kwargs = NO_KWARGS
+else:
+    args, kwargs = spread(argument, named, self)
+""",
     ),
 }
+
+#: Shared by all calls without keyword arguments; stays empty.
+NO_KWARGS: dict[str, Any] = {}
 
 # The rules of _keys inline, for a Python call costs a fifth of a hit.
 _KEY = {
     ("default", "any"): """
 if kwargs:
-    key = (*args, KEYWORDS, *kwargs, *kwargs.values())
+    key = (*args, *kwargs, KEYWORDS, *kwargs.values())
 elif len(args) == 1 and (type(args[0]) is int or type(args[0]) is str):
     key = args[0]
 else:
@@ -129,7 +156,7 @@ if named is ABSENT:
     else:
         key = () if argument is ABSENT else (argument,)
 elif argument is ABSENT:
-    key = (KEYWORDS, name, named)
+    key = (name, KEYWORDS, named)
 else:
     key = (argument, named)  # one too many, as the function will say
 """,
@@ -201,7 +228,9 @@ def _call(cache: Cache, needs: Needs, arguments: str, name: str = "") -> Call:
             return args, {name: named}
         return (*args, named), {}
 
-    call: Any = _maker(needs, arguments)(cache, cache.make_key, spread, name)
+    call: Any = _maker(needs, arguments)(
+        cache, cache.function, cache.make_key, spread, name
+    )
     code = call.__code__
     call.__code__ = code.replace(
         co_varnames=tuple(name if var == "named" else var for var in code.co_varnames)
@@ -223,16 +252,18 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
         parameters=parameters,
         key=_indent(_KEY[needs.key, arguments], 8),
         here=HERE,
-        hit=_indent(hit, 12),
-        arguments=passed_on,
+        hit=_indent(hit, 16),
+        arguments=_indent(passed_on, 12),
     )
     names: dict[str, Any] = {
         "ABSENT": ABSENT,
         "CancelledError": CancelledError,
         "KEYWORDS": KEYWORDS,
+        "NO_KWARGS": NO_KWARGS,
         "Run": Run,
         "get_ident": get_ident,
         "get_running_loop": get_running_loop,
+        "start_run": start_run,
     }
     exec(compile(source, GENERATED, "exec"), names)  # noqa: S102  # ours alone
     maker: Callable[..., Any] = names["make"]

@@ -9,14 +9,15 @@ from typing import Any, TypeAlias
 
 MakeKey: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Hashable]
 
-#: Stands between positional and keyword arguments; equal to nothing else.
+#: Stands between the names and the values of keyword arguments, which says how many
+#: of the items before it are names; equal to nothing else.
 KEYWORDS = object()
 
 
 def default_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
     """Tell calls apart by their arguments as they were written."""
     if kwargs:
-        return (*args, KEYWORDS, *kwargs, *kwargs.values())
+        return (*args, *kwargs, KEYWORDS, *kwargs.values())
     if len(args) == 1:
         only = args[0]
         # functools keeps f(1) apart from f(1.0) and f(True) by this rule.
@@ -30,8 +31,8 @@ def typed_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
     if kwargs:
         return (
             *args,
-            KEYWORDS,
             *kwargs,
+            KEYWORDS,
             *kwargs.values(),
             *map(type, args),
             *map(type, kwargs.values()),

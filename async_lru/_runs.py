@@ -1,19 +1,14 @@
 """One execution of the wrapped function, and the calls that wait for it."""
 
 import asyncio
-import sys
 from asyncio import AbstractEventLoop, CancelledError, Future, Task
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import ContextVar
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from ._awaiting import awaits
-
-#: Whether tasks can take their first step when they are made.
-EAGER = sys.version_info >= (3, 12)
-
-_Task: Any = Task  # whose eager_start not all Pythons know
+if TYPE_CHECKING:
+    from ._starting import Starts
 
 #: Runs started eagerly inside each other use the C stack: past so many, the
 #: next one is scheduled and begins on a fresh stack.
@@ -37,8 +32,13 @@ HELD, EVICTED, DROPPED = Place
 class Keeper(Protocol):
     """What a run needs of the store it belongs to."""
 
-    #: Whether asyncio alone makes the loop's tasks, save for a task factory.
+    loop: Any  # None in a store that no call has got yet
+    #: Whether asyncio alone makes the loop's tasks and futures, save for a factory.
     stock: bool
+    #: What is being started in the loop.
+    starts: "Starts"
+    #: How runs begin as a rule; see start_run.
+    begin: Callable[..., Any]
     #: All runs in flight of the cache, those without an entry included.
     runs: "set[Run]"
     #: Runs that were started.
@@ -57,10 +57,20 @@ class Keeper(Protocol):
 Waiters: TypeAlias = "dict[Future[Any], Run | None]"
 
 #: The waiters of a run that has none yet, to spare most runs a dict; stays empty.
-NOBODY: Waiters = {}
+NOBODY: "Waiters | None" = {}
 
 #: The run whose code, or a task started by it, is running.
-_current: ContextVar["Run"] = ContextVar("async_lru.run")
+current_run: ContextVar["Run"] = ContextVar("async_lru.run")
+
+
+class _Pause(tuple[None]):
+    """Awaiting it gives up control once; cheaper than a generator."""
+
+    __slots__ = ()
+    __await__: Any = cast("Any", tuple).__iter__
+
+
+_PAUSE: Any = _Pause((None,))
 
 
 class Run:
@@ -71,12 +81,12 @@ class Run:
     """
 
     __slots__ = (
-        "depth",
+        "__weakref__",
+        "coroutine",
         "key",
         "loop",
         "place",
         "starter",
-        "starting",
         "store",
         "task",
         "unheard",
@@ -85,6 +95,7 @@ class Run:
     )
 
     key: Hashable
+    #: Known for good: other threads may ask for it.
     loop: AbstractEventLoop
     store: Keeper
     #: Changed by whoever takes the entry away from the run.
@@ -92,13 +103,10 @@ class Run:
     #: The future of each waiter, with the run that cannot end before it does.
     #: None once the run has ended: the function has finished, the waiters were told.
     waiters: "Waiters | None"
-    #: None until the function begins where that is at once (see start_run).
+    #: None in a first step that is taken at once: its task runs the coroutine.
     task: "Task[Any] | None"
-    #: How many runs were started inside each other, down to this one.
-    depth: int
-    #: Whether the function takes its first step in start_run, and the run that will
-    #: then wait for this one.
-    starting: bool
+    coroutine: "Coroutine[Any, Any, Any] | None"
+    #: The run that will wait for this one when such a first step has been taken.
     starter: "Run | None"
     #: What the waiters are about to get once the run has ended, and how many of
     #: them have yet to wake up for it.
@@ -112,22 +120,20 @@ class Run:
         function: Callable[..., Coroutine[Any, Any, Any]],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        primed: bool,
     ) -> None:
         """Run the function and end the run: the body of the run's task.
 
         The waiters are told in the function's last step, not by a callback of
-        the task, which saves them a trip round the loop.
+        the task, which saves them a trip round the loop. A *primed* coroutine was
+        run up to its pause before it is given to a task: if that is cancelled
+        before its first step, the run ends too.
         """
         try:
-            if self.task is None:  # pragma: py-lt-312
-                self.task = asyncio.current_task()
-            else:
-                self.task.remove_done_callback(self.end_untold)
-            if self.depth > MAX_EAGER_DEPTH:  # pragma: py-lt-312
-                self.depth = 0
-                await asyncio.sleep(0)
-            _current.set(self)
-            value = await function(*args, **kwargs)
+            if primed:
+                await _PAUSE
+            current_run.set(self)
+            value = await (function(*args, **kwargs) if kwargs else function(*args))
         except BaseException as error:
             self.fail(error)
             if isinstance(error, CancelledError):
@@ -135,13 +141,26 @@ class Run:
         else:
             self.succeed(value)
 
+    async def execute_in_any(
+        self,
+        function: Callable[..., Coroutine[Any, Any, Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        """Do what execute does in a task of unknown kind."""
+        if self.task is None:  # pragma: py-lt-312  # begins before start_run returns
+            self.task = asyncio.current_task()
+            if len(self.store.starts.steps) > MAX_EAGER_DEPTH:
+                await asyncio.sleep(0)
+        await self.execute(function, args, kwargs, False)  # noqa: FBT003
+
     def end_untold(self, task: "Task[Any]") -> None:
         """End the run of a task that could not do so itself.
 
         It was cancelled before the function could begin, say, or had no stack
         left to begin on.
         """
-        if self.waiters is None:  # pragma: py-lt-312
+        if self.waiters is None:
             return
         if task.cancelled():
             self.fail(CancelledError())
@@ -151,6 +170,15 @@ class Run:
                 or RuntimeError(f"{task!r} ended without running its coroutine")
             )
 
+    def settle(self, task: "Task[Any]") -> None:  # pragma: py-lt-312
+        """End the run with the outcome of a task that does not do so itself."""
+        try:
+            value = task.result()
+        except BaseException as error:  # noqa: BLE001  # told to the waiters
+            self.fail(without_last_frame(error))
+        else:
+            self.succeed(value)
+
     # Waiting
 
     def add_waiter(self, caller: "Run | None") -> "Future[Any]":
@@ -158,7 +186,9 @@ class Run:
 
         When it is done take_value gives the result; leave is for who is cancelled.
         """
-        waiter = self.loop.create_future()
+        loop = self.loop
+        waiter: Future[Any]
+        waiter = Future(loop=loop) if self.store.stock else loop.create_future()
         if self.waiters:
             self.waiters[waiter] = caller
         else:
@@ -179,13 +209,13 @@ class Run:
         """Forget a waiter that was cancelled, and cancel the run after the last."""
         if self.waiters is not None:
             del self.waiters[waiter]
-            if not self.waiters:
+            if not self.waiters and self not in self.store.starts.steps:
                 self.abandon()
         elif waiter.done() and not waiter.cancelled():  # too late: it had been told
             self.take_value()
             error = waiter.exception()
             if error is not None and not self.unheard:
-                self.report(error)
+                report(error, self.loop)
 
     def abandon(self) -> None:
         """Drop the entry and cancel the run, for nobody waits for it."""
@@ -196,8 +226,14 @@ class Run:
 
     def cancel(self) -> None:
         """Cancel the run's task."""
-        if self.task is not None and not self.loop.is_closed():
+        if self.loop.is_closed():
+            return
+        if self.task is not None:
             self.task.cancel()
+        elif self.coroutine is not None:  # pragma: py-lt-312  # in its first step
+            for task in asyncio.all_tasks(self.loop):
+                if task.get_coro() is self.coroutine:
+                    task.cancel()
 
     def waits_for(self, caller: "Run") -> bool:
         """Tell whether this run cannot end before *caller* does."""
@@ -217,26 +253,29 @@ class Run:
 
     def succeed(self, value: Any) -> None:
         """Store *value* if the run still has an entry, and give it to the waiters."""
+        store = self.store
         try:
             if self.place is HELD:
-                self.store.put(self.key, value)
+                store.put(self.key, value)
             elif self.place is EVICTED:
-                self.store.drop(self)
+                store.drop(self)
         except BaseException as error:  # noqa: BLE001  # told to the waiters
             self.fail(error)
             return
-        waiters = self.end()
-        if waiters or self.starting:
+        unheard = 1 if self in store.starts.steps else 0  # its starter
+        for waiter in self.end():
+            if not waiter.done():
+                waiter.set_result(None)
+                unheard += 1
+        if unheard:
             self.value = value
-            self.unheard = self.starting
-            for waiter in waiters:
-                if not waiter.done():
-                    self.unheard += 1
-                    waiter.set_result(None)
+            self.unheard = unheard
 
     def fail(self, error: BaseException) -> None:
         """Drop the entry and give *error* to the waiters."""
-        if self.starting:  # pragma: py-lt-312
+        if self.waiters is None:  # it could not be started: its caller knows
+            return
+        if self in self.store.starts.steps:  # pragma: py-lt-312
             # Callers already on their way in this tick shall share the failure.
             self.loop.call_soon(self.fail, error)
             return
@@ -252,110 +291,39 @@ class Run:
                     waiter.cancel(*error.args[:1])
             elif not self.loop.is_closed():
                 self.unheard = len(waiters)
+                self.value = None
                 for waiter in waiters:
                     waiter.set_exception(error)
                 if not waiters:
-                    self.report(error)
+                    report(error, self.loop)
 
-    def end(self) -> "Waiters":
+    def end(self) -> "Iterable[Future[Any]]":
         """Mark the run as ended and return the futures that waited for it."""
-        waiters, self.waiters = self.waiters, None
+        waiters = self.waiters
+        self.waiters = None
         self.store.runs.discard(self)
         # What outlives the run may hold it through its context: leave it empty.
-        self.task = None
-        del self.key, self.store
-        return waiters or NOBODY
-
-    def report(self, error: BaseException) -> None:
-        """Hand an exception that no caller could get to the event loop."""
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise error
-        self.loop.call_exception_handler(
-            {
-                "message": "Exception in a cached function whose callers were "
-                "all cancelled",
-                "exception": error,
-            }
-        )
+        nothing: Any = None
+        self.task = self.key = self.store = nothing
+        return waiters or ()
 
 
-def start_run(  # noqa: PLR0917  # keywords cost time
-    key: Hashable,
-    loop: AbstractEventLoop,
-    store: Keeper,
-    function: Callable[..., Coroutine[Any, Any, Any]],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    admitted: Callable[[], None] | None,
-) -> Run:
-    """Make a run an entry of *store* and start its function in a task of its own.
+def report(error: BaseException, loop: AbstractEventLoop) -> None:
+    """Hand an exception that no caller could get to the event loop."""
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        raise error
+    loop.call_exception_handler(
+        {
+            "message": "Exception in a cached function whose callers were all cancelled",
+            "exception": error,
+        }
+    )
 
-    Where nobody but asyncio has a say in how tasks are made the task is eager, from
-    Python 3.12 on: the function takes its first step here. If that is its last the
-    run has ended, and take_value gives the result. *admitted* is called once the run
-    is an entry, before the function is called.
+
+def without_last_frame(error: BaseException) -> BaseException:  # pragma: py-lt-312
+    """Take the frame that has just caught *error* out of its traceback.
+
+    The frame knows the error, or a task that does: they would keep each other alive.
     """
-    # Without an __init__, which would cost a tenth of a miss.
-    run = Run()
-    run.key = key
-    run.loop = loop
-    run.store = store
-    run.place = DROPPED
-    run.waiters = NOBODY
-    run.task = None
-    run.starter = None
-    run.value = None
-    execution = None
-    try:
-        store.admit(run)
-        if admitted is not None:
-            admitted()
-        store.misses += 1
-        store.runs.add(run)
-        run.depth = 0
-        outer = _current.get(None)
-        if outer is not None:
-            run.starter = enclosing_run()
-            run.depth = outer.depth + 1
-        execution = run.execute(function, args, kwargs)
-        run.starting = True
-        if not store.stock or loop.get_task_factory() is not None:
-            # Perhaps eager too: execute looks after the depth.
-            task = loop.create_task(execution)
-        elif EAGER and run.depth <= MAX_EAGER_DEPTH:  # pragma: py-lt-312
-            task = _Task(execution, loop=loop, eager_start=True)
-        else:
-            run.depth = 0
-            task = _Task(execution, loop=loop)
-        run.starting = False
-        run.starter = None
-        if run not in store.runs or (
-            run.task is not None and not task.done()
-        ):  # pragma: py-lt-312
-            return run  # the function has begun, and tells the waiters itself
-        run.task = task
-        task.add_done_callback(run.end_untold)
-    except BaseException:
-        # First of all, with as few calls that might fail too: nobody can join it.
-        run.waiters = None
-        store.runs.discard(run)
-        run.starting = False
-        run.starter = None
-        try:
-            store.drop(run)
-        finally:
-            if execution is not None:
-                execution.close()
-        raise
-    return run
-
-
-def enclosing_run() -> Run | None:
-    """Return the run that cannot end before the code that asks does, if any."""
-    run = _current.get(None)
-    if run is None or run.waiters is None:
-        return None
-    task = asyncio.current_task()
-    if task is None:  # called from a callback, for which nobody waits
-        return None
-    return run if run.task is task or awaits(run.task, task) else None
+    traceback = error.__traceback__
+    return error.with_traceback(traceback and traceback.tb_next)

@@ -8,9 +8,10 @@ from random import uniform
 from typing import Any
 
 from ._expiry import ByDeadline, Entry, Expiry, InOrder
-from ._loops import makes_stock_tasks, ticker_of
+from ._loops import is_stock, ticker_of
 from ._order import mend, take
 from ._runs import DROPPED, EVICTED, HELD, Run
+from ._starting import BEGIN, starts_of
 
 #: What a look-up gives where there is nothing: a run that nobody can join.
 ABSENT: Run = object.__new__(Run)
@@ -26,20 +27,25 @@ class Store:
     """
 
     __slots__ = (
+        "begin",
         "entries",
         "evicted",
         "get",
         "hits",
+        "let_go",
         "limit",
         "loop",
         "misses",
         "retired",
         "runs",
+        "starts",
         "stock",
         "ticker",
         "touch",
     )
 
+    #: Told of values that are evicted, if anything is to be done then.
+    let_go: Callable[[Any], object] | None
     #: The entry of a key, or a default: the look-up of a hit.
     get: Callable[[Hashable, Any], Any]
     #: Marks an entry as the most recently used.
@@ -51,13 +57,18 @@ class Store:
         self.entries: OrderedDict[Hashable, Any] = OrderedDict()
         self.get = self.entries.get
         self.touch = self.entries.move_to_end
+        self.let_go = None
         #: Runs in flight whose entry was evicted: they do not count, but are joined.
         self.evicted: dict[Hashable, Run] = {}
         self.loop = loop
         #: Tells which thread runs the loop: what calls ask before Python 3.12.
         self.ticker = ticker_of(loop)
-        #: Whether asyncio alone makes the loop's tasks, save for a task factory.
-        self.stock = makes_stock_tasks(loop)
+        #: Whether asyncio alone makes the loop's tasks and futures, save for a factory.
+        self.stock = is_stock(loop)
+        #: What is being started in the loop.
+        self.starts = starts_of(loop)
+        #: How runs begin; learned from those before.
+        self.begin = BEGIN
         #: Entries held at most.
         self.limit = sys.maxsize if maxsize is None else maxsize
         self.runs = runs
@@ -71,32 +82,30 @@ class Store:
         return type(entry) is not Run or entry.waiters is not None
 
     def admit(self, run: Run) -> None:
-        """Make a new run the newest entry, and evict what is too much then."""
+        """Make a new run the newest entry, and drop the oldest if it is one too many."""
         entries = self.entries
         try:
             entries[run.key] = run
             run.place = HELD
             if len(entries) > self.limit:
-                self.evict()
-        except BaseException:
+                key, entry = entries.popitem(last=False)
+                if type(entry) is Run:
+                    self.evict(key, entry)
+                elif self.let_go is not None:
+                    self.let_go(entry)
+        except BaseException as error:
             mend(entries)
+            if self.retired and isinstance(error, KeyError):
+                return  # another thread has emptied it just now
             raise
 
-    def evict(self) -> None:
-        """Drop the least recently used entry; a run in flight can come back."""
-        try:
-            key, entry = self.entries.popitem(last=False)
-        except KeyError:
-            if not self.retired:  # by another thread just now
-                raise
-            return
-        if type(entry) is not Run:
-            self.discard(entry)
-        elif not self.limit:
-            entry.place = DROPPED
-        elif entry.waiters is not None:
-            entry.place = EVICTED
-            self.evicted[key] = entry
+    def evict(self, key: Hashable, run: Run) -> None:
+        """Leave a run without an entry; it can come back while it is in flight."""
+        if not self.limit:
+            run.place = DROPPED
+        elif run.waiters is not None:
+            run.place = EVICTED
+            self.evicted[key] = run
 
     def revive(self, run: Run) -> None:
         """Make an evicted run an entry again."""
@@ -172,6 +181,7 @@ class ExpiringStore(Store):
         self.ttl = ttl
         self.jitter = jitter
         self.expiry = Expiry(loop, self.entries, ByDeadline if jitter else InOrder)
+        self.let_go = self.expiry.discard
 
     def contains(self, key: Hashable) -> bool:
         entry = self.get(key, ABSENT)

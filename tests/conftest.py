@@ -6,7 +6,20 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from async_lru import AlruCacheWrapper, alru_cache
+from async_lru import AlruCacheWrapper, _starting, _store, alru_cache
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bare",
+        action="store_true",
+        help="let all functions begin as those do whose runs end with their first step",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--bare") and _starting.EAGER:
+        _store.BEGIN = _starting.step_bare
 
 
 async def steps(number: int = 5) -> None:

@@ -445,11 +445,13 @@ def test_a_store_emptied_while_it_evicts_B13(retired: bool) -> None:
 
     store = Store(None, 0, set())
     store.entries = Emptied({1: 2})
+    run = Run()
+    run.key = 1
     if retired:
-        store.evict()
+        store.admit(run)
     else:
         with pytest.raises(KeyError):
-            store.evict()
+            store.admit(run)
 
 
 def test_a_run_that_has_ended_is_not_revived_after_its_eviction_A4() -> None:
@@ -458,8 +460,10 @@ def test_a_run_that_has_ended_is_not_revived_after_its_eviction_A4() -> None:
     run = Run()
     run.waiters = None
     store.entries[1] = run
-    store.evict()
-    assert (store.entries, store.evicted) == ({}, {})
+    other = Run()
+    other.key = 2
+    store.admit(other)
+    assert (store.entries, store.evicted) == ({2: other}, {})
 
 
 async def test_a_run_whose_entry_another_thread_has_just_dropped_is_joined_B13(
