@@ -20,11 +20,18 @@ from typing import Any
 
 from async_lru import AlruCacheWrapper, alru_cache
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 #: The longest that the loop may take for one turn, in seconds: far more than a slice of
 #: expirations, and less than a stall that callers feel. Debug mode is not measured.
 STALL = 0.5
 #: How much the number of objects may grow between the first quarter and the end.
 GROWTH = 1.2
+#: How many bytes the peak of the memory may rise after the first quarter.
+RISE = 40_000_000
 CALLERS = 100
 
 
@@ -42,14 +49,25 @@ class Tally:
     timeouts: int = 0
     cancelled: int = 0
     longest_turn: float = 0.0
+    peak: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.operations:,} operations: {self.answers:,} answers, "
             f"{self.failures:,} failures, {self.timeouts:,} timeouts, "
-            f"{self.cancelled:,} cancelled; longest turn {self.longest_turn * 1000:.0f} ms"
+            f"{self.cancelled:,} cancelled; "
+            f"longest turn {self.longest_turn * 1000:.0f} ms, "
+            f"peak memory {self.peak / 1e6:.0f} MB"
         )
+
+
+def peak_memory() -> int:
+    """Return the most bytes that the process has ever held, 0 where that is unknown."""
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def zipf(chance: random.Random, keys: int) -> int:
@@ -160,11 +178,14 @@ async def watch(
             objects = len(gc.get_objects())
             if counted == 0:
                 counted = objects
+                tally.peak = peak_memory()
+            assert peak_memory() < tally.peak + RISE
             assert objects < GROWTH * counted + 20_000, (objects, counted)
             next_count += max(seconds / 20, 0.5)
             before = time.monotonic()
         await asyncio.sleep(0.001)
     assert tally.longest_turn < STALL, tally
+    tally.peak = peak_memory()
 
 
 async def load(

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import hypothesis.strategies as st
@@ -194,9 +195,15 @@ class CacheAgainstModel(RuleBasedStateMachine):
         maxsize=st.sampled_from([None, 0, 1, 2, 3]),
         ttl=st.sampled_from([None, TTL]),
         jitter=st.booleans(),
+        waits=st.booleans(),
     )
-    def make(self, maxsize: int | None, ttl: float | None, jitter: bool) -> None:
+    def make(
+        self, maxsize: int | None, ttl: float | None, jitter: bool, waits: bool
+    ) -> None:
         self.model = Model(maxsize, ttl)
+        self.closing_waits = waits
+        #: Values of runs that end with their first step.
+        self.at_once: dict[ModelRun, Any] = {}
         self.calls: list[tuple[ModelCall, asyncio.Task[Any]]] = []
         self.controls: list[tuple[ModelRun, asyncio.Future[Any]]] = []
         self.unstarted: list[ModelRun] = []
@@ -210,6 +217,8 @@ class CacheAgainstModel(RuleBasedStateMachine):
             # The model has made its run just before.
             run = next(run for run in self.unstarted if run.key == key)
             self.unstarted.remove(run)
+            if run in self.at_once:
+                return self.at_once.pop(run)
             while True:
                 control = asyncio.get_running_loop().create_future()
                 self.controls.append((run, control))
@@ -264,6 +273,21 @@ class CacheAgainstModel(RuleBasedStateMachine):
         async def main() -> None:
             for key, call in zip(keys, calls, strict=True):
                 self.calls.append((call, asyncio.ensure_future(self.function(key))))
+            await steps(12)
+
+        self.run(main())
+
+    @rule(key=KEYS)
+    def call_what_ends_at_once(self, key: int) -> None:
+        """Those that begin after it begin as if they were to end at once too."""
+        call = self.model_call(key, None, False)
+        if call.run in self.unstarted:
+            self.values += 1
+            self.at_once[call.run] = self.values
+            self.model.end(call.run, self.values)
+
+        async def main() -> None:
+            self.calls.append((call, asyncio.ensure_future(self.function(key))))
             await steps(12)
 
         self.run(main())
@@ -389,8 +413,26 @@ class CacheAgainstModel(RuleBasedStateMachine):
 
     def end_well(self) -> None:
         self.is_stubborn.clear()
-        self.run(self.function.cache_close())
+        closing = self.loop.create_task(
+            self.function.cache_close(wait=self.closing_waits)
+        )
         self.settle()
+        assert self.function.cache_info().currsize == 0
+        if self.closing_waits:
+            assert closing.done() is not bool(self.model.runs)
+            while self.controls:
+                assert not closing.done()
+                run, control = self.controls[0]
+                self.values += 1
+                self.model.end(run, self.values)
+                control.set_result(("return", self.values))
+                self.settle()
+            for call, task in self.calls:
+                assert task.result() == call.outcome
+        self.run(closing)
+        with suppress(RuntimeError):
+            self.run(self.function(0))
+            raise AssertionError("a closed cache took a call")
         assert self.function.cache_parameters()["tasks"] == 0
         assert self.function.cache_info().currsize == 0
         assert not asyncio.all_tasks(self.loop)
