@@ -1,8 +1,10 @@
 """functools.lru_cache for asyncio."""
 
+from ._batching import batched
+from ._by_value import by_value
 from ._decorator import alru_cache
 from ._loops import AlruCacheLoopResetWarning
-from ._stats import CacheInfo, CacheParameters
+from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._wrapper import AlruCacheBoundMethod, AlruCacheWrapper
 
 __version__ = "3.0.0"
@@ -13,5 +15,8 @@ __all__ = (
     "AlruCacheWrapper",
     "CacheInfo",
     "CacheParameters",
+    "CacheStats",
     "alru_cache",
+    "batched",
+    "by_value",
 )

@@ -1,18 +1,19 @@
 """The cache of one function: all that happens beyond a plain hit."""
 
 import asyncio
-from asyncio import AbstractEventLoop, Future, get_running_loop
+from asyncio import AbstractEventLoop, CancelledError, Future, get_running_loop
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Hashable, Sequence
-from functools import partial
 from typing import Any
 
 from ._keys import MakeKey
 from ._loops import warn_of_reset
-from ._runs import EVICTED, Run, current_run
-from ._starting import enclosing_run, start_run, starts_of
-from ._stats import CacheInfo, CacheParameters
-from ._store import ABSENT, Store
+from ._runs import ABSENT, HELD, REFRESHING, Run, current_run, report
+from ._memory import size_of
+from ._starting import BEGIN, enclosing_run, start_run, starts_of
+from ._stale import StaleEntry, StaleStore
+from ._stats import CacheInfo, CacheParameters, CacheStats
+from ._store import Store
 
 
 class Cache:
@@ -31,6 +32,7 @@ class Cache:
         "runs",
         "starts",
         "store",
+        "ttl",
         "typed",
         "warned",
     )
@@ -42,6 +44,7 @@ class Cache:
         *,
         maxsize: int | None,
         typed: bool,
+        ttl: Any,
         make_key: MakeKey,
         make_store: Callable[[AbstractEventLoop, set[Run]], Store],
     ) -> None:
@@ -49,6 +52,7 @@ class Cache:
         self.name = name
         self.maxsize = maxsize
         self.typed = typed
+        self.ttl = ttl
         self.make_key = make_key
         self.make_store = make_store
         #: Every run in flight whose first step is over, with an entry or without.
@@ -76,8 +80,8 @@ class Cache:
         ended already. *entry* is the run that the call found for *key*, which may be
         ABSENT.
         """
-        if entry.waiters is None and store.evicted:
-            entry = store.evicted.get(key, ABSENT)
+        if entry.waiters is None and store.aside:
+            entry = store.aside.get(key, ABSENT)
         if entry.waiters is not None:
             return entry, self.join(store, entry)
         return start_run(key, store, self.function, args, kwargs)
@@ -87,22 +91,18 @@ class Cache:
     ) -> "tuple[Any, Future[Any] | None]":
         """Return what run_for does, for a call from a loop that is not the store's."""
         store = self.enter_loop(get_running_loop())
-        admitted = partial(self.replace_store, store)
-        return start_run(key, store, self.function, args, kwargs, admitted)
+
+        def admit(run: Run) -> None:
+            store.admit(run)
+            self.replace_store(store)
+            store.misses += 1
+
+        return start_run(key, store, self.function, args, kwargs, admit)
 
     def join(self, store: Store, run: Run) -> "Future[Any]":
         """Return the future to wait on for a run in flight: a hit, and a use."""
-        caller = None
-        starts = store.starts
-        if starts.steps or starts.bare or current_run.get(None) is not None:
-            caller = enclosing_run(starts)
-            if caller is not None and run.waits_for(caller):
-                raise RuntimeError(
-                    f"{self.name} was called from its own run for the same key and "
-                    "would wait for itself: call it with other arguments there, or "
-                    "call the undecorated function, which is its __wrapped__"
-                )
-        if run.place is EVICTED:
+        caller = self.enclosing_run(store, run)
+        if run.place is not HELD:
             store.revive(run)
         else:
             try:
@@ -110,7 +110,95 @@ class Cache:
             except KeyError:  # cleared by another thread just now
                 pass
         store.hits += 1
+        store.joins += 1
         return run.add_waiter(caller)
+
+    def enclosing_run(self, store: Store, run: Run) -> Run | None:
+        """Return the run that will wait for *run* here, if any.
+
+        Raises RuntimeError if that is *run* itself, or one that it waits for.
+        """
+        starts = store.starts
+        if not starts.steps and not starts.bare and current_run.get(None) is None:
+            return None
+        caller = enclosing_run(starts)
+        if caller is not None and run.waits_for(caller):
+            raise RuntimeError(
+                f"{self.name} was called from its own run for the same key and would "
+                "wait for itself: call it with other arguments there, or call the "
+                "undecorated function, which is its __wrapped__"
+            )
+        return caller
+
+    # What users do to entries
+
+    def serves_stale(
+        self,
+        store: StaleStore,
+        entry: StaleEntry,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        now: float,
+    ) -> bool:
+        """Tell whether a stale value answers a call; see to it that it is replaced."""
+        if not store.serves(entry, now):
+            return False
+        if store.wants_run(entry, now):
+            try:
+                run, waiter = start_run(
+                    entry.key, store, self.function, args, kwargs, store.admit_refresh
+                )
+            except Exception as error:  # noqa: BLE001  # as one in the background
+                entry.retry_at = now + store.lifetimes.retry
+                report(error, store.loop)
+            else:
+                if waiter is not None:
+                    del run.waiters[waiter]
+                    store.background.watch(run, waiter)
+        return True
+
+    def put(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Store *value* as if a run had returned it."""
+        key = self.make_key(args, kwargs)
+        hash(key)
+        self.store_here("cache_put").insert(key, value)
+
+    async def refresh(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the function, replace the entry with its result, and return that."""
+        key = self.make_key(args, kwargs)
+        hash(key)
+        store = self.store_here("cache_refresh")
+        run: Any = store.aside.get(key, ABSENT)
+        waiter: Future[Any] | None
+        if run.place is REFRESHING and run.waiters is not None:
+            waiter = run.add_waiter(self.enclosing_run(store, run))
+        else:
+            run, waiter = start_run(
+                key, store, self.function, args, kwargs, store.admit_refresh
+            )
+            if waiter is None:
+                return run
+        try:
+            await waiter
+        except (CancelledError, GeneratorExit):
+            run.leave(waiter)
+            raise
+        finally:
+            del waiter
+        return run.take_value()
+
+    def store_here(self, method: str) -> Store:
+        """Return the store for the running loop, a new one if that is another."""
+        try:
+            loop = get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{method}() of {self.name} needs a running event loop, for a cache "
+                "belongs to one: call it from a coroutine"
+            ) from None
+        if loop is not self.store.loop:
+            self.replace_store(self.enter_loop(loop))
+        return self.store
 
     # Event loops
 
@@ -134,6 +222,7 @@ class Cache:
         former, self.store = self.store, store
         if store.loop is not None:
             self.starts = store.starts
+        store.timed = former.timed
         former.retire()
         self.forget_dead_runs()
 
@@ -170,6 +259,41 @@ class Cache:
         store.drop_due()
         return CacheInfo(store.hits, store.misses, self.maxsize, len(store.entries))
 
+    def stats(self) -> CacheStats:
+        """Return all that is counted."""
+        store = self.store
+        store.drop_due()
+        if not store.timed:  # from now on
+            store.timed = True
+            store.begin = BEGIN
+        in_flight = self.runs_in_flight()
+        ended = store.misses + store.refreshes
+        ended -= sum(run.store is store for run in in_flight)
+        entered = store.entered + (store.misses if store.limit else 0)
+        left = store.left + store.expired()
+        return CacheStats(
+            hits=store.hits,
+            joins=store.joins,
+            misses=store.misses,
+            loads=ended - store.failures - store.cancelled,
+            failures=store.failures,
+            evictions=max(0, entered - left - len(store.entries)) if store.limit else 0,
+            expirations=store.expired(),
+            load_seconds=store.load_seconds,
+            in_flight=len(in_flight),
+            currsize=len(store.entries),
+            maxsize=self.maxsize,
+            ttl=self.ttl,
+        )
+
+    def memory(self) -> int:
+        """Return about how many bytes keys and values hold."""
+        entries = self.store.entries
+        return size_of(
+            (key, entry if type(entry) is not Run else None)
+            for key, entry in list(entries.items())
+        )
+
     def parameters(self) -> CacheParameters:
         """Return the options and the state of the cache."""
         return {
@@ -184,8 +308,7 @@ class Cache:
         here = get_running_loop()
         self.closed = True
         store = Store(None, self.maxsize, self.runs)
-        store.hits = self.store.hits
-        store.misses = self.store.misses
+        store.keep_counts_of(self.store)
         self.replace_store(store)
         runs_by_loop: dict[AbstractEventLoop, list[Run]] = defaultdict(list)
         for run in self.runs_in_flight():

@@ -16,11 +16,11 @@ from types import FunctionType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ._cache import Cache
+from ._failures import KeptFailure
 from ._keys import KEYWORDS
 from ._loops import GENERATED, HERE
-from ._runs import Run
+from ._runs import ABSENT, Run
 from ._starting import start_run
-from ._store import ABSENT
 
 Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -36,8 +36,11 @@ class Needs(NamedTuple):
     key: KeyRule
     #: Whether a hit changes the order of eviction.
     order: bool
-    #: Whether values have a deadline.
+    #: Whether values have a deadline, and are of use for a time past it.
     deadline: bool
+    stale: bool
+    #: Whether failures are kept.
+    failures: bool
 
 
 # Counters are written last, so that an error in a key's __hash__ or __eq__ changes
@@ -57,7 +60,7 @@ def make(cache, function, make_key, spread, name):
             if type(entry) is not Run:
 {hit}
 {arguments}
-            if entry is ABSENT and not store.evicted:
+            if entry is ABSENT and not store.aside:
                 run, waiter = start_run(key, store, function, args, kwargs)
             else:
                 run, waiter = cache.run_for(store, key, entry, args, kwargs)
@@ -93,9 +96,35 @@ value = entry.value
 if entry.deadline > store.loop.time():
 {order}
     store.hits += 1
-    return value
-store.remove(key)
+{give}
+store.expire(key)
 entry = ABSENT
+"""
+
+_HIT_FRESH_OR_STALE = """
+value = entry.value
+now = store.loop.time()
+if entry.fresh_until > now:
+    serves = True
+elif entry.deadline > now:
+{arguments}
+    serves = cache.serves_stale(store, entry, args, kwargs, now)
+else:
+    serves = False
+    store.expire(key)
+if serves:
+{order}
+    store.hits += 1
+{give}
+entry = ABSENT
+"""
+
+_GIVE = "return value"
+
+_GIVE_OR_RAISE = """
+if type(value) is KeptFailure:
+    raise value.again()
+return value
 """
 
 # KeyError: a key's __eq__ or another thread has emptied the cache under the call,
@@ -243,11 +272,15 @@ def _call(cache: Cache, needs: Needs, arguments: str, name: str = "") -> Call:
 def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
     """Return a function that makes calls of one sort."""
     parameters, passed_on = _ARGUMENTS[arguments]
-    order = _ORDER if needs.order else ""
+    by = 4 if needs.deadline else 0
+    hit = _HIT
     if needs.deadline:
-        hit = _HIT_BEFORE_DEADLINE.format(order=_indent(order, 4))
-    else:
-        hit = _HIT.format(order=order)
+        hit = _HIT_FRESH_OR_STALE if needs.stale else _HIT_BEFORE_DEADLINE
+    hit = hit.format(
+        order=_indent(_ORDER if needs.order else "", by),
+        give=_indent(_GIVE_OR_RAISE if needs.failures else _GIVE, by),
+        arguments=_indent(passed_on, 4),
+    )
     source = _CALL.format(
         parameters=parameters,
         key=_indent(_KEY[needs.key, arguments], 8),
@@ -259,6 +292,7 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
         "ABSENT": ABSENT,
         "CancelledError": CancelledError,
         "KEYWORDS": KEYWORDS,
+        "KeptFailure": KeptFailure,
         "NO_KWARGS": NO_KWARGS,
         "Run": Run,
         "get_ident": get_ident,

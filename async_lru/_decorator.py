@@ -1,20 +1,23 @@
-"""alru_cache: checks the options and puts the cache and its wrapper together."""
+"""alru_cache: puts the cache and its wrapper together."""
 
 import asyncio
 import functools
 import inspect
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from datetime import timedelta
 from functools import partial, partialmethod
-from math import isinf, isnan, nan
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from ._cache import Cache
-from ._calls import KeyRule, Needs, call_of_function, call_of_method
-from ._keys import called_key, default_key, typed_key
+from ._calls import call_of_function, call_of_method
+from ._expiring import ExpiringStore
+from ._options import Options, checked
+from ._per_instance import PerInstance
 from ._runs import Run
-from ._store import ExpiringStore, Store
+from ._stale import StaleStore
+from ._store import Store
 from ._wrapper import AlruCacheWrapper
 
 _P = ParamSpec("_P")
@@ -40,15 +43,34 @@ class _Decorator(Protocol):
     ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
 
 
+class _DecoratorFor(Protocol[_R]):
+    """The same where a callable ttl has said what the functions return."""
+
+    @overload
+    def __call__(
+        self, function: Callable[_P, Coroutine[Any, Any, _R]], /
+    ) -> AlruCacheWrapper[_P, _R]: ...
+    @overload
+    def __call__(
+        self, function: "partialmethod[Coroutine[Any, Any, _R]]", /
+    ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
+
+
 @overload
 def alru_cache(
     function: Callable[_P, Coroutine[Any, Any, _R]],
     /,
     typed: bool = False,
     *,
-    ttl: float | None = None,
-    jitter: float | None = None,
+    ttl: float | timedelta | Callable[[_R], float | timedelta | None] | None = None,
+    jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
+    ignore: Iterable[str] = (),
+    per_instance: bool = False,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    stale_retry: float | timedelta | None = None,
+    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
 ) -> AlruCacheWrapper[_P, _R]: ...
 @overload
 def alru_cache(
@@ -56,26 +78,59 @@ def alru_cache(
     /,
     typed: bool = False,
     *,
-    ttl: float | None = None,
-    jitter: float | None = None,
+    ttl: float | timedelta | Callable[[_R], float | timedelta | None] | None = None,
+    jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
+    ignore: Iterable[str] = (),
+    per_instance: bool = False,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    stale_retry: float | timedelta | None = None,
+    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
 ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
 @overload
 def alru_cache(
     maxsize: int | None = 128,
     typed: bool = False,
     *,
-    ttl: float | None = None,
-    jitter: float | None = None,
+    ttl: float | timedelta | None = None,
+    jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
+    ignore: Iterable[str] = (),
+    per_instance: bool = False,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    stale_retry: float | timedelta | None = None,
+    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
 ) -> _Decorator: ...
+@overload
+def alru_cache(
+    maxsize: int | None = 128,
+    typed: bool = False,
+    *,
+    ttl: Callable[[_R], float | timedelta | None],
+    jitter: float | timedelta | None = None,
+    key: Callable[..., Hashable] | None = None,
+    ignore: Iterable[str] = (),
+    per_instance: bool = False,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    stale_retry: float | timedelta | None = None,
+    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+) -> _DecoratorFor[_R]: ...
 def alru_cache(
     maxsize: Any = 128,
     typed: bool = False,
     *,
-    ttl: float | None = None,
-    jitter: float | None = None,
+    ttl: Any = None,
+    jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
+    ignore: Iterable[str] = (),
+    per_instance: bool = False,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    stale_retry: float | timedelta | None = None,
+    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
 ) -> Any:
     """Decorate a coroutine function with a least-recently-used cache.
 
@@ -88,13 +143,32 @@ def alru_cache(
             least recently used goes. None is no bound; 0, as anything below it,
             stores nothing and shares nothing.
         typed: Keep arguments of different types apart: ``f(3)`` and ``f(3.0)``.
-        ttl: Seconds, by the loop's clock, that a value is served after its run
-            has finished; hits do not prolong it. None is for ever.
+        ttl: Seconds, by the loop's clock, or a timedelta, that a value is served
+            after its run has finished; hits do not prolong it. None is for ever.
+            A callable is given the result and returns one of these for it; 0 or
+            less is not to store it.
         jitter: Up to so many seconds, uniformly at random, are added to the ttl
             of each entry, lest those that were stored together expire together.
             Drawn from the ``random`` module's generator.
         key: Called with the arguments of a call, ``self`` included; what it
-            returns is the key. Without it keys are those of ``functools.lru_cache``.
+            returns is the key. Without it keys are those of ``functools.lru_cache``;
+            :func:`by_value` is for arguments that cannot be hashed.
+        ignore: Names of parameters that are left out of the key, however they are
+            passed; *key* does not see them either. With ``"self"`` instances share
+            entries.
+        per_instance: For methods: each instance has a cache of its own, of *maxsize*
+            entries, which goes with the instance. Instances are left out of keys, as
+            by *ignore*, and must allow weak references.
+        stale_while_revalidate: Seconds past its ttl that a value is still served
+            while one run in the background replaces it (RFC 5861). Failures of
+            such runs go to the loop's exception handler.
+        stale_if_error: Seconds past its ttl that a value is served if the run that
+            was to replace it fails (RFC 5861).
+        stale_retry: Seconds after such a failure before the next run for that key;
+            meanwhile the value is served. 1 by default.
+        error_ttl: Types of exceptions and the seconds for which failures of these
+            types, subclasses included, are kept and raised again, to each call an
+            exception of its own. The nearest type counts.
 
     Returns:
         The function as an :class:`AlruCacheWrapper`, or without a function a
@@ -118,7 +192,20 @@ def alru_cache(
         Rewritten; see the changelog.
     """
     function, maxsize = _split(maxsize)
-    decorate = _decorator(maxsize, typed, ttl, jitter, key)
+    options = checked(
+        maxsize,
+        typed,
+        ttl,
+        jitter,
+        key,
+        ignore,
+        per_instance,
+        stale_while_revalidate,
+        stale_if_error,
+        stale_retry,
+        error_ttl,
+    )
+    decorate = partial(_decorate, options)
     return decorate if function is None else decorate(function)
 
 
@@ -134,82 +221,52 @@ def _split(first: Any) -> tuple[Any, int | None]:
     )
 
 
-def _decorator(
-    maxsize: int | None, typed: Any, ttl: Any, jitter: Any, key: Any
-) -> Callable[[Any], AlruCacheWrapper[..., Any]]:
-    """Check the options and return the decorator for them."""
-    if not isinstance(typed, bool):
-        raise TypeError(
-            f"typed must be a bool, not {typed!r}: pass True or False "
-            "(ttl and jitter are keyword-only)"
-        )
-    if ttl is not None:
-        ttl = _seconds("ttl", ttl)
-        if not ttl > 0:
-            raise ValueError(
-                f"ttl must be a number of seconds above 0, not {ttl!r}: "
-                "leave it out for entries that do not expire"
-            )
-    if jitter is not None:
-        jitter = _seconds("jitter", jitter)
-        if ttl is None:
-            raise ValueError(
-                f"jitter={jitter!r} requires a ttl: it is added to the ttl of each "
-                "entry, so pass a ttl too or leave the jitter out"
-            )
-        if jitter < 0 or isinf(jitter):
-            raise ValueError(
-                f"jitter must be a finite number of seconds from 0 up, not {jitter!r}: "
-                "leave it out for none"
-            )
-    if key is not None:
-        if not callable(key):
-            raise TypeError(
-                f"key must be callable, not {key!r}: "
-                "pass a function of the arguments that returns the key"
-            )
-        if typed:
-            raise ValueError(
-                f"typed=True has no effect with key={key!r}: leave typed out and "
-                "put the types into the key"
-            )
-
-    rule: KeyRule
-    if key is not None:
-        rule, make_key = "own", called_key(key)
-    elif typed:
-        rule, make_key = "typed", typed_key
-    else:
-        rule, make_key = "default", default_key
-    needs = Needs(rule, order=maxsize is not None, deadline=ttl is not None)
+def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
+    """Return *function* with a cache."""
+    described = _described(function)
+    if isinstance(function, partialmethod):
+        function = function.__get__(None, object)
+    name = f"{described.__module__}.{described.__qualname__}"
+    make_key = options.make_key(function, name)
+    lifetimes = options.lifetimes
+    store_class: Any = StaleStore if lifetimes.stale else ExpiringStore
 
     def make_store(loop: AbstractEventLoop, runs: set[Run]) -> Store:
-        if ttl is None:
-            return Store(loop, maxsize, runs)
-        return ExpiringStore(loop, maxsize, runs, ttl, jitter)
+        if not lifetimes:
+            return Store(loop, options.maxsize, runs)
+        made: Store = store_class(loop, options.maxsize, runs, lifetimes)
+        return made
 
-    def decorate(function: Any) -> AlruCacheWrapper[..., Any]:
-        described = _described(function)
-        if isinstance(function, partialmethod):
-            function = function.__get__(None, object)
+    def make_wrapper() -> AlruCacheWrapper[..., Any]:
         cache = Cache(
             function,
-            f"{described.__module__}.{described.__qualname__}",
-            maxsize=maxsize,
-            typed=typed,
+            name,
+            maxsize=options.maxsize,
+            typed=options.typed,
+            ttl=options.ttl,
             make_key=make_key,
             make_store=make_store,
         )
-        calls = [call_of_function(cache, needs), call_of_method(cache, needs)]
+        calls = [
+            call_of_function(cache, options.needs),
+            call_of_method(cache, options.needs),
+        ]
         for call in calls:  # asyncio names coroutines and tasks after these
-            call.__name__ = described.__name__
-            call.__qualname__ = described.__qualname__
-        wrapper: AlruCacheWrapper[..., Any] = AlruCacheWrapper(cache, *calls)
-        functools.update_wrapper(wrapper, described)
-        wrapper.__wrapped__ = function
-        return wrapper
+            _name(call, described)
+        return AlruCacheWrapper(cache, *calls)
 
-    return decorate
+    wrapper = make_wrapper()
+    if options.per_instance:
+        wrapper = PerInstance(wrapper, make_wrapper, name)
+        _name(wrapper.func, described)
+    functools.update_wrapper(wrapper, described)
+    wrapper.__wrapped__ = function
+    return wrapper
+
+
+def _name(call: Any, described: Any) -> None:
+    call.__name__ = described.__name__
+    call.__qualname__ = described.__qualname__
 
 
 def _described(function: Any) -> Any:
@@ -223,22 +280,3 @@ def _described(function: Any) -> Any:
             "define it with async def, or cache it with functools.lru_cache"
         )
     return inner
-
-
-def _seconds(option: str, value: Any) -> float:
-    """Check that *value* is a number of seconds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(
-            f"{option} must be a number of seconds, not {value!r}: "
-            "pass an int or a float"
-        )
-    try:
-        seconds = float(value)
-    except OverflowError:
-        seconds = nan
-    if isnan(seconds):
-        raise ValueError(
-            f"{option} must be a number of seconds, not {value!r}: "
-            "leave it out if it is not wanted"
-        )
-    return seconds

@@ -132,9 +132,11 @@ class Expiry:
     __slots__ = (
         "__weakref__",
         "entries",
+        "expired",
         "husks",
         "loop",
         "make_queue",
+        "on_expired",
         "queue",
         "timer",
         "when",
@@ -151,6 +153,10 @@ class Expiry:
         self.make_queue = make_queue
         self.queue = make_queue()
         self.husks = 0
+        #: Told of each entry whose time has come, before it is emptied.
+        self.on_expired: Callable[[Entry], None] | None = None
+        #: How many entries were dropped in time.
+        self.expired = 0
         self.timer: Handle | None = None
         self.when = inf
 
@@ -203,14 +209,23 @@ class Expiry:
             if entry.is_husk:
                 self.husks -= 1
                 continue
+            self.expired += 1
             try:
                 take(self.entries, entry.key, None)
             finally:
-                entry.empty()
+                self.dropped(entry)
         return bool(queue) and queue.first().deadline <= now
+
+    def dropped(self, entry: Entry) -> None:
+        """Empty an entry whose time has come."""
+        if self.on_expired is not None:
+            self.on_expired(entry)
+        entry.empty()
 
     def arm(self, when: float) -> None:
         """Set the timer."""
+        if when == inf:
+            return
         self.when = when
         # The timer must not keep the cache alive, nor the context of the call
         # that happens to set it.

@@ -6,7 +6,9 @@ import os
 import sys
 import warnings
 from asyncio import AbstractEventLoop, BaseEventLoop
+from collections.abc import Callable
 from threading import get_ident
+from time import monotonic
 from typing import Any
 
 #: What stands for a file name in the code that this package makes up.
@@ -75,6 +77,15 @@ def is_stock(loop: AbstractEventLoop | None) -> bool:
             for name in ("create_task", "create_future", "get_task_factory")
         )
     )
+
+
+def clock_of(loop: AbstractEventLoop | None) -> Callable[[], float]:
+    """Return what tells the time of *loop*."""
+    if loop is None:
+        return monotonic
+    if getattr(loop.time, "__func__", None) is BaseEventLoop.time:
+        return monotonic  # the same, without a call in Python
+    return loop.time
 
 
 class Ticker:

@@ -22,11 +22,13 @@ class Place(Enum):
     HELD = "held"
     #: Its entry was evicted: calls still join it, and make it an entry again.
     EVICTED = "evicted"
+    #: It is to replace the entry, which is served meanwhile.
+    REFRESHING = "refreshing"
     #: It was invalidated, cleared or cancelled: it only answers its waiters.
     DROPPED = "dropped"
 
 
-HELD, EVICTED, DROPPED = Place
+HELD, EVICTED, REFRESHING, DROPPED = Place
 
 
 class Keeper(Protocol):
@@ -41,14 +43,24 @@ class Keeper(Protocol):
     begin: Callable[..., Any]
     #: All runs in flight of the cache, those without an entry included.
     runs: "set[Run]"
-    #: Runs that were started.
     misses: int
+    #: Seconds that runs took, and the clock that tells.
+    load_seconds: float
+    #: Whether those that end at once are to be timed too.
+    timed: bool
+    clock: Callable[[], float]
 
     def admit(self, run: "Run") -> None:
         """Make a new run the newest entry, and evict what is too much then."""
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Make *value* the entry of *key*."""
+        """Make *value* the entry of *key*, which is a run's."""
+
+    def insert(self, key: Hashable, value: Any) -> None:
+        """Make *value* the entry of *key*, whatever it was."""
+
+    def failed(self, run: "Run", error: BaseException) -> Any:
+        """Drop a run that failed; return a value to give instead, or ABSENT."""
 
     def drop(self, run: "Run") -> None:
         """Take *run* out, wherever it is."""
@@ -133,12 +145,15 @@ class Run:
             if primed:
                 await _PAUSE
             current_run.set(self)
+            clock = self.store.clock
+            started = clock()
             value = await (function(*args, **kwargs) if kwargs else function(*args))
         except BaseException as error:
             self.fail(error)
             if isinstance(error, CancelledError):
                 raise
         else:
+            self.store.load_seconds += clock() - started
             self.succeed(value)
 
     async def execute_in_any(
@@ -257,11 +272,18 @@ class Run:
         try:
             if self.place is HELD:
                 store.put(self.key, value)
+            elif self.place is REFRESHING:
+                store.insert(self.key, value)
             elif self.place is EVICTED:
                 store.drop(self)
         except BaseException as error:  # noqa: BLE001  # told to the waiters
             self.fail(error)
             return
+        self.tell(value)
+
+    def tell(self, value: Any) -> None:
+        """End the run and give *value* to the waiters."""
+        store = self.store
         unheard = 1 if self in store.starts.steps else 0  # its starter
         for waiter in self.end():
             if not waiter.done():
@@ -282,20 +304,28 @@ class Run:
         if isinstance(error, StopIteration):  # no future takes it
             cause, error = error, RuntimeError("coroutine raised StopIteration")
             error.__cause__ = cause
+        value: Any = ABSENT
         try:
-            self.store.drop(self)
+            value = self.store.failed(self, error)
         finally:
-            waiters = [waiter for waiter in self.end() if not waiter.done()]
-            if isinstance(error, CancelledError):
-                for waiter in waiters:
-                    waiter.cancel(*error.args[:1])
-            elif not self.loop.is_closed():
-                self.unheard = len(waiters)
-                self.value = None
-                for waiter in waiters:
-                    waiter.set_exception(error)
-                if not waiters:
-                    report(error, self.loop)
+            if value is ABSENT:
+                self.tell_failure(error)
+            else:
+                self.tell(value)
+
+    def tell_failure(self, error: BaseException) -> None:
+        """End the run and give *error* to the waiters."""
+        waiters = [waiter for waiter in self.end() if not waiter.done()]
+        if isinstance(error, CancelledError):
+            for waiter in waiters:
+                waiter.cancel(*error.args[:1])
+        elif not self.loop.is_closed():
+            self.unheard = len(waiters)
+            self.value = None
+            for waiter in waiters:
+                waiter.set_exception(error)
+            if not waiters:
+                report(error, self.loop)
 
     def end(self) -> "Iterable[Future[Any]]":
         """Mark the run as ended and return the futures that waited for it."""
@@ -327,3 +357,9 @@ def without_last_frame(error: BaseException) -> BaseException:  # pragma: py-lt-
     """
     traceback = error.__traceback__
     return error.with_traceback(traceback and traceback.tb_next)
+
+
+#: What a look-up gives where there is nothing: a run that nobody can join.
+ABSENT: Run = object.__new__(Run)
+ABSENT.waiters = None
+ABSENT.place = DROPPED

@@ -66,13 +66,13 @@ def start_run(  # noqa: PLR0917  # keywords cost time
     function: Function,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    admitted: Callable[[], None] | None = None,
+    admit: Callable[[Run], None] | None = None,
 ) -> "tuple[Any, Future[Any] | None]":
     """Make a run an entry of *store* and start its function in a task of its own.
 
     Returns the run and the future to wait on, or the value and None if the run has
-    ended already. *admitted* is called once the run is an entry, before the function
-    is called.
+    ended already. *admit* is called in place of the store's own, which makes the run
+    an entry.
     """
     loop = store.loop
     starts = store.starts
@@ -86,10 +86,11 @@ def start_run(  # noqa: PLR0917  # keywords cost time
     run.waiters = NOBODY
     run.task = run.coroutine = run.starter = caller = None
     try:
-        store.admit(run)
-        if admitted is not None:
-            admitted()
-        store.misses += 1
+        if admit is None:
+            store.admit(run)
+            store.misses += 1
+        else:
+            admit(run)
         begin = store.begin
         if steps or starts.bare or current_run.get(None) is not None:
             caller = run.starter = enclosing_run(starts)
@@ -169,7 +170,7 @@ def step(
     if not task.done():
         run.task = task
     elif run.waiters is None:
-        if is_native(function):
+        if not store.timed and is_native(function):
             store.begin = step_bare
         return run.take_value()
     elif not task.cancelled() and task.exception() is not None:  # no stack left

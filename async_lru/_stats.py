@@ -1,6 +1,7 @@
 """What a cache tells about itself."""
 
-from typing import NamedTuple, TypedDict
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, TypedDict
 
 
 class CacheInfo(NamedTuple):
@@ -33,3 +34,75 @@ class CacheParameters(TypedDict):
     tasks: int
     #: Whether ``cache_close()`` was called.
     closed: bool
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    """What ``cache_stats()`` returns. Counters begin anew with ``cache_clear()``.
+
+    .. versionadded:: 3.0
+    """
+
+    #: Calls answered by an entry, finished or in flight.
+    hits: int
+    #: Hits that waited for a run in flight.
+    joins: int
+    #: Calls that started a run.
+    misses: int
+    #: Runs that returned a value, those of refreshes included.
+    loads: int
+    #: Runs that raised; those that were cancelled are none.
+    failures: int
+    #: Entries dropped because there were more than maxsize.
+    evictions: int
+    #: Entries dropped because their time had come.
+    expirations: int
+    #: Seconds, by the loop's clock, that loads took. Those of functions that have never
+    #: suspended yet are measured from the first ``cache_stats()`` on.
+    load_seconds: float
+    #: Runs in flight, those whose entry was dropped included.
+    in_flight: int
+    #: Entries held now.
+    currsize: int
+    #: The bound on entries, or None where there is none.
+    maxsize: int | None
+    #: The ttl option in seconds, or the callable that decides, or None.
+    ttl: Any
+
+    @property
+    def hit_rate(self) -> float:
+        """The share of calls that were hits, from 0 to 1; 0 where there were none."""
+        calls = self.hits + self.misses
+        return self.hits / calls if calls else 0.0
+
+    @property
+    def mean_load_seconds(self) -> float:
+        """Seconds that a load took on average; 0 where there were none."""
+        return self.load_seconds / self.loads if self.loads else 0.0
+
+    def plus(self, other: "CacheStats") -> "CacheStats":
+        """Return the sums of all that is counted in both."""
+        counts = (field.name for field in fields(self))
+        return replace(
+            self,
+            **{
+                name: getattr(self, name) + getattr(other, name)
+                for name in counts
+                if name not in ("maxsize", "ttl")
+            },
+        )
+
+    def __str__(self) -> str:
+        bound = "unbounded" if self.maxsize is None else f"of {self.maxsize:,}"
+        ttl = "no ttl" if self.ttl is None else f"ttl {self.ttl}"
+        if isinstance(self.ttl, float):
+            ttl = f"ttl {self.ttl:g} s"
+        return (
+            f"{self.hits + self.misses:,} calls, {self.hit_rate:.1%} hits: "
+            f"{self.hits:,} hits ({self.joins:,} joined a run), {self.misses:,} misses\n"
+            f"{self.loads:,} loads in {self.load_seconds:.3f} s "
+            f"({self.mean_load_seconds * 1000:.3f} ms each), "
+            f"{self.failures:,} failures, {self.in_flight:,} in flight\n"
+            f"{self.currsize:,} entries {bound}, {ttl}: "
+            f"{self.evictions:,} evicted, {self.expirations:,} expired"
+        )

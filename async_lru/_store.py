@@ -1,21 +1,28 @@
 """The entries of a cache, and the order in which they are evicted."""
 
 import sys
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, CancelledError
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from random import uniform
+from contextlib import suppress
 from typing import Any
 
-from ._expiry import ByDeadline, Entry, Expiry, InOrder
-from ._loops import is_stock, ticker_of
+from ._loops import clock_of, is_stock, ticker_of
 from ._order import mend, take
-from ._runs import DROPPED, EVICTED, HELD, Run
+from ._runs import ABSENT, DROPPED, EVICTED, HELD, REFRESHING, Run
 from ._starting import BEGIN, starts_of
 
-#: What a look-up gives where there is nothing: a run that nobody can join.
-ABSENT: Run = object.__new__(Run)
-ABSENT.waiters = None
+_COUNTS = (
+    "hits",
+    "joins",
+    "misses",
+    "refreshes",
+    "failures",
+    "cancelled",
+    "entered",
+    "left",
+    "load_seconds",
+)
 
 
 class Store:
@@ -27,20 +34,30 @@ class Store:
     """
 
     __slots__ = (
+        "aside",
         "begin",
+        "cancelled",
+        "clock",
+        "entered",
         "entries",
-        "evicted",
+        "failures",
         "get",
         "hits",
+        "joins",
+        "left",
         "let_go",
         "limit",
+        "load_seconds",
         "loop",
         "misses",
+        "past",
+        "refreshes",
         "retired",
         "runs",
         "starts",
         "stock",
         "ticker",
+        "timed",
         "touch",
     )
 
@@ -58,8 +75,9 @@ class Store:
         self.get = self.entries.get
         self.touch = self.entries.move_to_end
         self.let_go = None
-        #: Runs in flight whose entry was evicted: they do not count, but are joined.
-        self.evicted: dict[Hashable, Run] = {}
+        #: Runs in flight that are no entries, but are joined where there is none: those
+        #: whose entry was evicted, and those that are to replace one.
+        self.aside: dict[Hashable, Run] = {}
         self.loop = loop
         #: Tells which thread runs the loop: what calls ask before Python 3.12.
         self.ticker = ticker_of(loop)
@@ -72,9 +90,31 @@ class Store:
         #: Entries held at most.
         self.limit = sys.maxsize if maxsize is None else maxsize
         self.runs = runs
-        self.hits = 0
-        self.misses = 0
         self.retired = False
+        # What is counted. All that can be is told from something else, which costs
+        # nothing on the ways that matter: see _stats.
+        self.hits = 0
+        self.joins = 0
+        self.misses = 0
+        self.refreshes = 0
+        self.failures = 0
+        self.cancelled = 0
+        #: Entries that came otherwise than by a miss, and that went otherwise than
+        #: by eviction or in time.
+        self.entered = 0
+        self.left = 0
+        self.past = 0
+        self.load_seconds = 0.0
+        #: Whether runs that end at once are to be timed too.
+        self.timed = False
+        self.clock = clock_of(loop)
+
+    def keep_counts_of(self, other: "Store") -> None:
+        """Go on counting where *other* is."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(other, name))
+        self.past = other.expired()
+        self.left += len(other.entries)
 
     def contains(self, key: Hashable) -> bool:
         """Tell whether *key* has an entry."""
@@ -105,34 +145,81 @@ class Store:
             run.place = DROPPED
         elif run.waiters is not None:
             run.place = EVICTED
-            self.evicted[key] = run
+            self.aside[key] = run
+
+    def admit_refresh(self, run: Run) -> None:
+        """Let a new run replace the entry of its key when it has a value."""
+        self.refreshes += 1
+        if self.limit:
+            former = self.aside.get(run.key, ABSENT)
+            self.aside[run.key] = run
+            former.place = DROPPED
+            run.place = REFRESHING
 
     def revive(self, run: Run) -> None:
-        """Make an evicted run an entry again."""
-        self.evicted.pop(run.key, None)
+        """Make a run an entry that is aside."""
+        self.aside.pop(run.key, None)
         self.admit(run)
+        self.entered += 1
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Make *value* the entry of *key*."""
+        """Make *value* the entry of *key*, which is a run's."""
         try:
             self.entries[key] = value
         except BaseException:
             mend(self.entries)
             raise
 
+    def insert(self, key: Hashable, value: Any) -> None:
+        """Make *value* the entry of *key*, whatever it was, and the newest."""
+        if not self.limit:
+            return
+        former = self.get(key, ABSENT)
+        if former is ABSENT:
+            newcomer = Run()
+            newcomer.key = key
+            newcomer.place = DROPPED
+            newcomer.waiters = None
+            self.admit(newcomer)
+            self.entered += 1
+            try:
+                self.put(key, value)
+            except BaseException:
+                self.drop(newcomer)
+                raise
+        else:
+            self.put(key, value)
+            if type(former) is Run:
+                former.place = DROPPED
+            elif not self.discard(former):
+                self.entered += 1
+            with suppress(KeyError):  # not kept, for its lifetime is none
+                self.touch(key)
+        if self.aside:
+            self.aside.pop(key, ABSENT).place = DROPPED
+
+    def failed(self, run: Run, error: BaseException) -> Any:
+        """Drop a run that failed; return a value to give instead, or ABSENT."""
+        if isinstance(error, CancelledError):
+            self.cancelled += 1
+        else:
+            self.failures += 1
+        self.drop(run)
+        return ABSENT
+
     def drop(self, run: Run) -> None:
         """Take *run* out, wherever it is."""
         place, run.place = run.place, DROPPED
         if place is HELD:
+            self.left += 1
             take(self.entries, run.key, None)
-        elif place is EVICTED:
-            self.evicted.pop(run.key, None)
+        elif place is not DROPPED:
+            self.aside.pop(run.key, None)
 
     def remove(self, key: Hashable) -> bool:
         """Drop the entry of *key* and tell whether there was one."""
-        if self.evicted:
-            run = self.evicted.pop(key, ABSENT)
-            run.place = DROPPED
+        if self.aside:
+            self.aside.pop(key, ABSENT).place = DROPPED
         try:
             entry = self.entries.pop(key, ABSENT)
         except BaseException:
@@ -140,12 +227,26 @@ class Store:
             raise
         if type(entry) is Run:
             entry.place = DROPPED
-            return entry.waiters is not None
-        return self.discard(entry)
+            if entry.waiters is None:
+                return False
+        elif self.let_go is not None and not self.discard(entry):
+            return False
+        self.left += 1
+        return True
+
+    def expire(self, key: Hashable) -> None:
+        """Drop the entry of *key*, whose time has come."""
+        entry = take(self.entries, key, ABSENT)
+        if type(entry) is not Run:
+            self.discard(entry)
 
     def discard(self, entry: Any) -> bool:  # noqa: ARG002
         """Let go of a value that was just taken out; tell whether it was a hit yet."""
         return True
+
+    def expired(self) -> int:
+        """Return how many entries have gone in time."""
+        return self.past
 
     def drop_due(self) -> None:
         """Drop the entries whose time has come."""
@@ -156,59 +257,7 @@ class Store:
         for run in list(self.runs):
             run.place = DROPPED
         # What dies here may call back: let it find the entries gone.
-        dropped = [*self.evicted.items(), *self.entries.items()]
-        self.evicted = {}
+        dropped = [*self.aside.items(), *self.entries.items()]
+        self.aside = {}
         self.entries.clear()
         del dropped
-
-
-class ExpiringStore(Store):
-    """A store whose values have a deadline each: they are held in an Entry."""
-
-    __slots__ = ("expiry", "jitter", "ttl")
-
-    loop: AbstractEventLoop
-
-    def __init__(
-        self,
-        loop: AbstractEventLoop,
-        maxsize: int | None,
-        runs: set[Run],
-        ttl: float,
-        jitter: float | None,
-    ) -> None:
-        super().__init__(loop, maxsize, runs)
-        self.ttl = ttl
-        self.jitter = jitter
-        self.expiry = Expiry(loop, self.entries, ByDeadline if jitter else InOrder)
-        self.let_go = self.expiry.discard
-
-    def contains(self, key: Hashable) -> bool:
-        entry = self.get(key, ABSENT)
-        if type(entry) is Run:
-            return entry.waiters is not None
-        return bool(entry.deadline > self.loop.time())
-
-    def put(self, key: Hashable, value: Any) -> None:
-        deadline = self.loop.time() + self.ttl
-        if self.jitter:
-            deadline += uniform(0, self.jitter)  # noqa: S311  # no secret
-        entry = Entry(key, value, deadline)
-        try:
-            self.entries[key] = entry
-        except BaseException:
-            mend(self.entries)
-            raise
-        self.expiry.add(entry)
-
-    def discard(self, entry: Entry) -> bool:
-        fresh = entry.deadline > self.loop.time()
-        self.expiry.discard(entry)
-        return fresh
-
-    def drop_due(self) -> None:
-        self.expiry.drop_overdue()
-
-    def retire(self) -> None:
-        super().retire()
-        self.expiry.clear()

@@ -4,7 +4,7 @@ import copy
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from types import GenericAlias, MethodType
 from typing import (
     TYPE_CHECKING,
@@ -18,7 +18,8 @@ from typing import (
 
 from ._cache import Cache
 from ._calls import Call
-from ._stats import CacheInfo, CacheParameters
+from ._stats import CacheInfo, CacheParameters, CacheStats
+from ._warming import warm
 
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
@@ -102,6 +103,67 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         cache = self._cache
         return cache.store.remove(cache.make_key(args, kwargs))
 
+    def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Store *value* as the result for these arguments, without a run.
+
+        Takes the place of the entry there is. A run in flight still answers those who
+        wait for it, but does not store its result. The entry lives as long as one of
+        a run would, and is the most recently used.
+
+        Raises TypeError if an argument is not hashable, and RuntimeError without a
+        running event loop, to which the cache belongs then, or after
+        ``cache_close()``.
+        """
+        self._cache.put(value, args, kwargs)
+
+    async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Run the function now, replace the entry with the result, and return that.
+
+        Others are served the old value meanwhile, and if the run fails, which is
+        raised here. Concurrent refreshes for the same arguments share one run, as do
+        calls that find no entry. It counts as a load or a failure, not as a hit or a
+        miss. An entry that is invalidated or put meanwhile is not replaced.
+
+        Cancelling it cancels the run only if nobody else waits for it.
+        """
+        result: _R = await self._cache.refresh(args, kwargs)
+        return result
+
+    async def cache_warm(
+        self,
+        calls: Iterable[tuple[Any, ...]],
+        *,
+        concurrency: int = 10,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[_R | BaseException]:
+        """Call the function for each tuple of arguments, *concurrency* at a time.
+
+        Returns the results in the order of *calls*, or the exception of a call that
+        failed; the others go on. *progress* is called with the number of calls that
+        are done and of all, after each; what it raises ends the warming.
+
+        When this is cancelled so are the calls that it waits for. After
+        ``cache_close()`` what is left to do fails with RuntimeError. Raises TypeError
+        for arguments that are no tuple, before any call is made.
+        """
+        return await warm(self, calls, concurrency, progress)
+
+    def cache_stats(self) -> CacheStats:
+        """Return all that is counted; ``str()`` of it is a report of three lines.
+
+        From the first call of it on, runs that end without suspending are timed too,
+        which makes them a little slower.
+        """
+        return self._cache.stats()
+
+    def cache_memory(self) -> int:
+        """Return about how many bytes keys and values hold.
+
+        What several of them hold counts once; what objects implemented in C hold by
+        themselves may not be known. Takes time in proportion to the contents.
+        """
+        return self._cache.memory()
+
     def cache_clear(self) -> None:
         """Drop every entry as ``cache_invalidate`` does, and zero the counters.
 
@@ -145,6 +207,10 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         # Not in a __new__ of its own, which would cost a tenth of a method's hit.
         bound._wrapper = self  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return bound
+
+    def _of(self, instance: Any) -> "AlruCacheWrapper[_P, _R]":  # noqa: ARG002
+        """Return the wrapper that has the cache of *instance*."""
+        return self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._cache.name}>"
@@ -221,29 +287,66 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
         """The function's signature without its first parameter."""
         return inspect.signature(MethodType(self.__func__.__wrapped__, self.__self__))
 
+    @property
+    def _cached(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
+        """The wrapper that has the cache."""
+        wrapper: AlruCacheWrapper[Concatenate[Any, _P], _R]
+        wrapper = self._wrapper._of(self.__self__)  # noqa: SLF001
+        return wrapper
+
     def cache_info(self) -> CacheInfo:
-        """Return ``cache_info()`` of the function, which all instances share."""
-        return self.__func__.cache_info()
+        """Return ``cache_info()`` of the cache, which all instances share.
+
+        So it is with all methods that take no arguments of the function, unless
+        the cache is the instance's own (``per_instance=True``).
+        """
+        return self._cached.cache_info()
 
     def cache_parameters(self) -> CacheParameters:
-        """Return ``cache_parameters()`` of the function."""
-        return self.__func__.cache_parameters()
+        """Return ``cache_parameters()`` of the cache."""
+        return self._cached.cache_parameters()
 
     def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Tell whether a call with these arguments would be a hit."""
-        return self.__func__.cache_contains(self.__self__, *args, **kwargs)
+        return self._cached.cache_contains(self.__self__, *args, **kwargs)
 
     def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Drop the instance's entry of these arguments; tell whether there was one."""
-        return self.__func__.cache_invalidate(self.__self__, *args, **kwargs)
+        return self._cached.cache_invalidate(self.__self__, *args, **kwargs)
+
+    def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Store *value* as the instance's result for these arguments."""
+        self._cached.cache_put(value, self.__self__, *args, **kwargs)
+
+    async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Run the method now, and replace the instance's entry with the result."""
+        return await self._cached.cache_refresh(self.__self__, *args, **kwargs)
+
+    async def cache_warm(
+        self,
+        calls: Iterable[tuple[Any, ...]],
+        *,
+        concurrency: int = 10,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[_R | BaseException]:
+        """Call the method for each tuple of arguments, *concurrency* at a time."""
+        return await warm(self, calls, concurrency, progress)
+
+    def cache_stats(self) -> CacheStats:
+        """Return all that the cache has counted."""
+        return self._cached.cache_stats()
+
+    def cache_memory(self) -> int:
+        """Return about how many bytes keys and values of the cache hold."""
+        return self._cached.cache_memory()
 
     def cache_clear(self) -> None:
         """Drop every entry, those of other instances included."""
-        self.__func__.cache_clear()
+        self._cached.cache_clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
-        """Close the cache of the function, for all instances."""
-        await self.__func__.cache_close(wait=wait)
+        """Close the cache, for all instances that share it."""
+        await self._cached.cache_close(wait=wait)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_wrapper":  # not there yet

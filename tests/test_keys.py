@@ -463,7 +463,7 @@ def test_a_run_that_has_ended_is_not_revived_after_its_eviction_A4() -> None:
     other = Run()
     other.key = 2
     store.admit(other)
-    assert (store.entries, store.evicted) == ({2: other}, {})
+    assert (store.entries, store.aside) == ({2: other}, {})
 
 
 async def test_a_run_whose_entry_another_thread_has_just_dropped_is_joined_B13(

@@ -1,0 +1,233 @@
+"""Many calls for one key each, made into few calls for many keys."""
+
+import asyncio
+import functools
+import inspect
+from asyncio import AbstractEventLoop, Future, Task, get_running_loop
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from math import inf, isnan
+from typing import Any, Concatenate, Protocol, TypeVar, overload
+from weakref import WeakKeyDictionary
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
+_S = TypeVar("_S")
+
+Load = Callable[[list[Any]], Coroutine[Any, Any, Any]]
+
+
+class _Batched(Protocol):
+    """What ``batched(...)`` returns."""
+
+    @overload
+    def __call__(
+        self, load: Callable[[list[_K]], Coroutine[Any, Any, Mapping[_K, _V]]], /
+    ) -> Callable[[_K], Coroutine[Any, Any, _V]]: ...
+    @overload
+    def __call__(
+        self, load: Callable[[list[_K]], Coroutine[Any, Any, Sequence[_V]]], /
+    ) -> Callable[[_K], Coroutine[Any, Any, _V]]: ...
+    @overload
+    def __call__(
+        self,
+        load: Callable[[_S, list[_K]], Coroutine[Any, Any, Mapping[_K, _V]]],
+        /,
+    ) -> Callable[[_S, _K], Coroutine[Any, Any, _V]]: ...
+    @overload
+    def __call__(
+        self, load: Callable[[_S, list[_K]], Coroutine[Any, Any, Sequence[_V]]], /
+    ) -> Callable[[_S, _K], Coroutine[Any, Any, _V]]: ...
+
+
+def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
+    """Decorate a loader of many keys, to be called for one key at a time.
+
+    ``async def load(keys)`` becomes ``async def load(key)``: concurrent calls are gathered,
+    and the loader is called with a list of their keys, each in it once. It returns
+    the values in the order of the keys, or a mapping from keys to values. Works on
+    methods, where each instance has batches of its own, and under ``alru_cache``.
+
+    Args:
+        max_size: Keys in a batch at most; a full batch goes out at once.
+        window: Seconds that a batch waits for more keys after its first. With 0 it
+            goes out at the end of the tick of the event loop that it began in.
+
+    Raises:
+        RuntimeError: What is decorated is no coroutine function.
+        TypeError, ValueError: An option has a wrong type or value.
+
+    A value that is an Exception is raised to those who asked for its key, and a key
+    that a mapping lacks is a KeyError to them; the others get their values. What the
+    loader itself raises is raised to all, and so is a ValueError if there are not as
+    many values as keys.
+
+    A caller who is cancelled before the batch goes out is left out of it. When all
+    callers of a batch have been cancelled it is cancelled too. Batches belong to the
+    event loop that they began in.
+
+    .. versionadded:: 3.0
+    """
+    if isinstance(max_size, bool) or not isinstance(max_size, int):
+        raise TypeError(
+            f"max_size must be an int, not {max_size!r}: "
+            "write batched(), with parentheses, and pass a number of keys"
+        )
+    if max_size < 1:
+        raise ValueError(
+            f"max_size must be 1 or more, not {max_size!r}: pass a number of keys"
+        )
+    if isinstance(window, bool) or not isinstance(window, (int, float)):
+        raise TypeError(f"window must be a number of seconds, not {window!r}")
+    if isnan(window) or not 0 <= window < inf:
+        raise ValueError(
+            f"window must be a finite number of seconds from 0 up, not {window!r}: "
+            "leave it out for the end of the tick"
+        )
+
+    def decorate(load: Any) -> Any:
+        if not inspect.iscoroutinefunction(load):
+            raise RuntimeError(
+                f"batched decorates coroutine functions, not {load!r}: "
+                "define it with async def"
+            )
+        open_batches: WeakKeyDictionary[AbstractEventLoop, dict[Any, Batch]]
+        open_batches = WeakKeyDictionary()
+
+        @functools.wraps(load)
+        async def one(*args: Any) -> Any:
+            *first, key = args
+            loop = get_running_loop()
+            batches = open_batches.setdefault(loop, {})
+            owner = id(first[0]) if first else None
+            batch = batches.get(owner)
+            if batch is None:
+
+                def close() -> None:
+                    if batches.get(owner) is batch:
+                        del batches[owner]
+
+                batch = Batch(loop, functools.partial(load, *first), close)
+                batches[owner] = batch
+                batch.go_out_after(window)
+            return await batch.value_of(key, max_size)
+
+        one.__signature__ = _signature_of_one(load)  # type: ignore[attr-defined]
+        return one
+
+    return decorate  # type: ignore[return-value]
+
+
+def _signature_of_one(load: Any) -> inspect.Signature:
+    """Return the signature of *load* with a key in place of the list of keys."""
+    whole = inspect.signature(load)
+    *first, keys = whole.parameters.values()
+    key = inspect.Parameter("key", inspect.Parameter.POSITIONAL_ONLY)
+    first = [one.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for one in first]
+    del keys
+    return inspect.Signature([*first, key])
+
+
+class Batch:
+    """Calls that wait to go out together, or for the loader to return."""
+
+    def __init__(
+        self, loop: AbstractEventLoop, load: Load, close: Callable[[], None]
+    ) -> None:
+        self.loop = loop
+        self.load = load
+        #: Takes no more keys from then on.
+        self.close = close
+        self.waiters: dict[Any, list[Future[Any]]] = {}
+        self.timer: asyncio.Handle | None = None
+        self.task: Task[None] | None = None
+
+    def go_out_after(self, window: float) -> None:
+        """Set the time when the batch goes out, full or not."""
+        if window:
+            self.timer = self.loop.call_later(window, self.go_out)
+        else:
+            # Those who are on their way in this tick come first.
+            self.timer = self.loop.call_soon(self.go_out)
+
+    async def value_of(self, key: Any, max_size: int) -> Any:
+        """Wait for the value of *key*."""
+        waiter: Future[Any] = self.loop.create_future()
+        self.waiters.setdefault(key, []).append(waiter)
+        if len(self.waiters) >= max_size:
+            self.go_out()
+        try:
+            return await waiter
+        finally:
+            if waiter.cancelled() or not waiter.done():
+                self.leave(key, waiter)
+            del waiter
+
+    def leave(self, key: Any, waiter: "Future[Any]") -> None:
+        """Forget a caller who was cancelled, and cancel the batch after the last."""
+        waiters = self.waiters.get(key, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self.waiters[key]
+        if self.waiters:
+            return
+        self.close()
+        if self.task is not None:
+            self.task.cancel()
+        elif self.timer is not None:
+            self.timer.cancel()
+
+    def go_out(self) -> None:
+        """Call the loader."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.close()
+        if self.task is None and self.waiters:
+            self.task = self.loop.create_task(self.run(list(self.waiters)))
+
+    async def run(self, keys: list[Any]) -> None:
+        """Call the loader, and give each caller what is his."""
+        try:
+            results = await self.load(list(keys))
+            outcomes = _outcomes(keys, results)
+        except BaseException as error:  # noqa: BLE001  # told to all
+            for waiter in self.all_waiters():
+                if isinstance(error, asyncio.CancelledError):
+                    waiter.cancel()
+                else:
+                    waiter.set_exception(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            for key, waiters in self.waiters.items():
+                outcome = outcomes[key]
+                for waiter in waiters:
+                    if waiter.done():
+                        continue
+                    if isinstance(outcome, Exception):
+                        waiter.set_exception(outcome)
+                    else:
+                        waiter.set_result(outcome)
+        finally:
+            self.waiters = {}
+
+    def all_waiters(self) -> list["Future[Any]"]:
+        """Return the futures of those who still wait."""
+        return [
+            waiter
+            for waiters in self.waiters.values()
+            for waiter in waiters
+            if not waiter.done()
+        ]
+
+
+def _outcomes(keys: list[Any], results: Any) -> dict[Any, Any]:
+    """Return the value, or the exception, of each key."""
+    if isinstance(results, Mapping):
+        return {key: results[key] if key in results else KeyError(key) for key in keys}
+    if len(results) != len(keys):
+        raise ValueError(
+            f"a batched loader got {len(keys)} keys and returned {len(results)} "
+            "values: return one for each key in its place, or a mapping"
+        )
+    return dict(zip(keys, results, strict=True))

@@ -1,0 +1,68 @@
+"""Keys of arguments that are compared by their value."""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from ._keys import default_key
+
+#: Types whose instances are their own value.
+_ATOMS = frozenset({bool, bytes, complex, float, int, str, type(None)})
+
+
+def by_value(*args: object, **kwargs: object) -> Hashable:
+    """Make a key of arguments that cannot be hashed: ``alru_cache(key=by_value)``.
+
+    Lists, tuples, dicts, sets, bytearrays, deques and dataclasses, also inside each
+    other, are compared by type and contents as they are at the time of the call:
+    ``[1]`` and ``(1,)`` differ, ``{"a": 1, "b": 2}`` and ``{"b": 2, "a": 1}`` do not. Other
+    arguments are compared as they are. Takes time in proportion to the contents.
+
+    Raises:
+        TypeError: An argument holds something that can be neither hashed nor taken
+            apart; the message names its type.
+        RecursionError: A container holds itself.
+
+    .. versionadded:: 3.0
+    """
+    return default_key(
+        tuple(frozen(value) for value in args),
+        {name: frozen(value) for name, value in kwargs.items()},
+    )
+
+
+def frozen(value: Any) -> Hashable:
+    """Return something hashable that equals that of equal values only."""
+    kind: type[Any] = type(value)
+    if kind in _ATOMS:
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, (list, tuple, deque)):
+        return (kind, *map(frozen, value))
+    if isinstance(value, dict):
+        return (
+            kind,
+            frozenset((frozen(key), frozen(held)) for key, held in value.items()),
+        )
+    if isinstance(value, (set, frozenset)):
+        return (kind, frozenset(map(frozen, value)))
+    if isinstance(value, bytearray):
+        return (kind, bytes(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return (
+            kind,
+            *(
+                frozen(getattr(value, field.name))
+                for field in fields(value)
+                if field.compare
+            ),
+        )
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"by_value cannot make a key of {kind.__module__}.{kind.__qualname__}: it is "
+            "neither hashable nor a container that is known; leave it out with ignore, "
+            "or pass a key of your own"
+        ) from None
+    return value  # type: ignore[no-any-return]

@@ -1,0 +1,244 @@
+"""C4: what the cache counts, and about how much memory it holds."""
+
+import asyncio
+import dataclasses
+import sys
+from collections import deque
+from typing import Any
+
+import pytest
+from conftest import Clock, counted, outcome, start, steps
+
+from async_lru import CacheStats, alru_cache
+
+
+async def test_everything_is_counted_C4(clock: Clock) -> None:
+    gates: dict[int, asyncio.Future[Any]] = {}
+
+    @alru_cache(maxsize=2, ttl=10)
+    async def function(key: int) -> int:
+        gates[key] = asyncio.get_running_loop().create_future()
+        if key < 0:
+            raise ValueError
+        await gates[key]
+        return key
+
+    calls = [start(function(1)) for _ in range(3)]
+    await steps()
+    assert function.cache_stats() == CacheStats(
+        hits=2, joins=2, misses=1, loads=0, failures=0, evictions=0, expirations=0,
+        load_seconds=0.0, in_flight=1, currsize=1, maxsize=2, ttl=10.0,
+    )  # fmt: skip
+    clock.turn(4)
+    gates[1].set_result(None)
+    await asyncio.gather(*calls)
+    await function(1)
+    await outcome(function(-1))
+    stats = function.cache_stats()
+    assert (stats.hits, stats.joins, stats.misses) == (3, 2, 2)
+    assert (stats.loads, stats.failures, stats.in_flight) == (1, 1, 0)
+    assert stats.load_seconds == 4
+    assert stats.mean_load_seconds == 4
+    assert stats.hit_rate == 0.6
+    for key in (2, 3):
+        call = start(function(key))
+        await steps()
+        gates[key].set_result(None)
+        await call
+    assert function.cache_stats().evictions == 1
+    await clock.advance(10)
+    stats = function.cache_stats()
+    assert (stats.evictions, stats.expirations, stats.currsize) == (1, 2, 0)
+    call = start(function(4))
+    await steps()
+    call.cancel()
+    await steps()
+    stats = function.cache_stats()
+    assert (stats.loads, stats.failures, stats.in_flight) == (3, 1, 0)
+    function.cache_clear()
+    assert function.cache_stats() == CacheStats(0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 2, 10.0)
+
+
+@pytest.mark.parametrize("maxsize", [None, 0, 2])
+async def test_only_evictions_are_counted_as_such_C4(maxsize: int | None) -> None:
+    function, _ = counted(maxsize=maxsize)
+    for key in range(5):
+        await function(key)
+    expected = 3 if maxsize == 2 else 0
+    assert function.cache_stats().evictions == expected
+    function.cache_invalidate(4)
+    function.cache_invalidate(4)
+    function.cache_put(3, 3)
+    function.cache_put(9, 9)
+    await function.cache_refresh(9)
+    await function.cache_refresh(3)
+    assert function.cache_stats().evictions == expected
+    function.cache_put(10, 10)
+    expected += bool(maxsize)
+    assert function.cache_stats().evictions == expected
+    await function.cache_refresh(11)
+    expected += bool(maxsize)
+    assert function.cache_stats().evictions == expected
+    await function.cache_close()
+    assert function.cache_stats().evictions == expected
+    assert function.cache_stats().loads == 5 + 3
+
+
+async def test_a_revived_run_is_evicted_as_often_as_it_was_C4(controlled: Any) -> None:
+    function, runs = controlled(maxsize=1)
+    calls = [start(function(key)) for key in (1, 2, 1, 2)]
+    await steps()
+    assert function.cache_stats().evictions == 3
+    for run in runs:
+        run.succeed()
+    await asyncio.gather(*calls)
+    assert function.cache_stats().evictions == 3
+    assert function.cache_stats().loads == 2
+
+
+async def test_a_kept_failure_and_a_value_without_life_are_no_evictions_C4() -> None:
+    @alru_cache(maxsize=2, ttl=lambda result: 0, error_ttl={ValueError: 5})
+    async def function(fails: bool) -> None:
+        if fails:
+            raise ValueError
+
+    await function(False)
+    await outcome(function(True))
+    stats = function.cache_stats()
+    assert (stats.loads, stats.failures, stats.evictions, stats.currsize) == (1, 1, 0, 1)
+
+
+async def test_runs_of_dropped_entries_are_counted_where_they_began_C4(
+    controlled: Any,
+) -> None:
+    function, runs = controlled()
+    call = start(function(1))
+    await steps()
+    function.cache_clear()
+    stats = function.cache_stats()
+    assert (stats.misses, stats.loads, stats.in_flight) == (0, 0, 1)
+    runs[0].succeed()
+    await call
+    assert function.cache_stats().loads == 0
+
+
+async def test_runs_that_end_at_once_are_timed_when_asked_C4(clock: Clock) -> None:
+    @alru_cache
+    async def function(key: int) -> None:
+        clock.turn(2)
+
+    function.cache_stats()
+    for key in range(4):
+        await function(key)
+    assert function.cache_stats().load_seconds == 8
+    function.cache_clear()
+    for key in range(4):
+        await function(key)
+    assert function.cache_stats().load_seconds == 8
+
+
+def test_statistics_without_calls_C4() -> None:
+    function, _ = counted()
+    stats = function.cache_stats()
+    assert stats.hit_rate == stats.mean_load_seconds == 0.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stats.hits = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        (
+            {},
+            [
+                "1,100 calls, 90.9% hits: 1,000 hits (3 joined a run), 100 misses",
+                "98 loads in 4.900 s (50.000 ms each), 1 failures, 1 in flight",
+                "20 entries of 128, no ttl: 7 evicted, 8 expired",
+            ],
+        ),
+        ({"maxsize": None}, ["20 entries unbounded, no ttl"]),
+        ({"ttl": 60.0}, ["ttl 60 s: 7 evicted"]),
+        ({"ttl": len}, ["ttl <built-in function len>"]),
+    ],
+)
+def test_the_report_can_be_read_C4(changes: Any, lines: list[str]) -> None:
+    stats = CacheStats(1000, 3, 100, 98, 1, 7, 8, 4.9, 1, 20, 128, None)
+    report = str(dataclasses.replace(stats, **changes))
+    assert len(report.splitlines()) == 3
+    for line in lines:
+        assert line in report
+
+
+class Slotted:
+    __slots__ = ("text", "unset")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class OneSlot:
+    __slots__ = "text"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Plain(Slotted):
+    pass
+
+
+def plain(text: str) -> Any:
+    made = Plain("")
+    made.more = text  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: text,
+        lambda text: [text],
+        lambda text: {"a": (text,)},
+        lambda text: {text},
+        lambda text: deque([text]),
+        lambda text: {text: 1},
+        lambda text: Slotted(text),
+        lambda text: OneSlot(text),
+        plain,
+        lambda text: text.encode(),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"ttl": 100}])
+async def test_memory_is_that_of_keys_and_values_C4(wrap: Any, options: Any) -> None:
+    @alru_cache(**options)
+    async def function(key: int) -> Any:
+        return wrap("x" * 100_000)
+
+    assert function.cache_memory() == 0
+    await function(1)
+    one = function.cache_memory()
+    assert 100_000 < one < 102_000
+    await function(2)
+    assert one + 100_000 < function.cache_memory() < 2 * one + 1000
+    function.cache_clear()
+    assert function.cache_memory() == 0
+
+
+async def test_what_is_shared_counts_once_and_code_does_not_C4(controlled: Any) -> None:
+    shared = "x" * 100_000
+
+    @alru_cache
+    async def function(key: Any) -> Any:
+        return [shared, sys, Slotted, function, len, endless]
+
+    endless: list[Any] = []
+    endless.append(endless)
+    for key in range(5):
+        await function(key)
+    assert function.cache_memory() < 120_000
+    pending, runs = controlled()
+    call = start(pending("x" * 1000))
+    await steps()
+    assert 1000 < pending.cache_memory() < 2000
+    runs[0].succeed()
+    await call
