@@ -21,10 +21,10 @@ Loop = asyncio.AbstractEventLoop
 class Subject:
     """A cached function of one int, and how often it has run."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, ttl: float | None = None, **options: Any) -> None:
         self.runs = 0
 
-        @alru_cache(**options)
+        @alru_cache(ttl=ttl, **options)
         async def function(number: int) -> int:
             self.runs += 1
             return number
@@ -46,9 +46,9 @@ class Subject:
 class Method(Subject):
     """The same as a method of an instance."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, ttl: float | None = None, **options: Any) -> None:
         class Service:
-            @alru_cache(**options)
+            @alru_cache(ttl=ttl, **options)
             async def method(service, number: int) -> int:  # noqa: N805
                 self.runs += 1
                 return number

@@ -3,10 +3,10 @@
 import asyncio
 import functools
 import inspect
-from asyncio import AbstractEventLoop, Future, Task, get_running_loop
+from asyncio import AbstractEventLoop, Future, Handle, Task, get_running_loop
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from math import inf, isnan
-from typing import Any, Concatenate, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 _K = TypeVar("_K", bound=Hashable)
@@ -67,22 +67,7 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
 
     .. versionadded:: 3.0
     """
-    if isinstance(max_size, bool) or not isinstance(max_size, int):
-        raise TypeError(
-            f"max_size must be an int, not {max_size!r}: "
-            "write batched(), with parentheses, and pass a number of keys"
-        )
-    if max_size < 1:
-        raise ValueError(
-            f"max_size must be 1 or more, not {max_size!r}: pass a number of keys"
-        )
-    if isinstance(window, bool) or not isinstance(window, (int, float)):
-        raise TypeError(f"window must be a number of seconds, not {window!r}")
-    if isnan(window) or not 0 <= window < inf:
-        raise ValueError(
-            f"window must be a finite number of seconds from 0 up, not {window!r}: "
-            "leave it out for the end of the tick"
-        )
+    _check(max_size, window)
 
     def decorate(load: Any) -> Any:
         if not inspect.iscoroutinefunction(load):
@@ -106,15 +91,36 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
                     if batches.get(owner) is batch:
                         del batches[owner]
 
-                batch = Batch(loop, functools.partial(load, *first), close)
+                batch = Batch(loop, functools.partial(load, *first), window, close)
                 batches[owner] = batch
-                batch.go_out_after(window)
             return await batch.value_of(key, max_size)
 
         one.__signature__ = _signature_of_one(load)  # type: ignore[attr-defined]
         return one
 
-    return decorate  # type: ignore[return-value]
+    return decorate
+
+
+def _check(max_size: Any, window: Any) -> None:
+    """Raise TypeError or ValueError for an option that is not what it must be."""
+    if isinstance(max_size, bool) or not isinstance(max_size, int):
+        raise TypeError(
+            f"max_size must be an int, not {max_size!r}: "
+            "write batched(), with parentheses, and pass a number of keys"
+        )
+    if max_size < 1:
+        raise ValueError(
+            f"max_size must be 1 or more, not {max_size!r}: pass a number of keys"
+        )
+    if isinstance(window, bool) or not isinstance(window, (int, float)):
+        raise TypeError(
+            f"window must be a number of seconds, not {window!r}: pass an int or a float"
+        )
+    if isnan(window) or not 0 <= window < inf:
+        raise ValueError(
+            f"window must be a finite number of seconds from 0 up, not {window!r}: "
+            "leave it out for the end of the tick"
+        )
 
 
 def _signature_of_one(load: Any) -> inspect.Signature:
@@ -131,23 +137,25 @@ class Batch:
     """Calls that wait to go out together, or for the loader to return."""
 
     def __init__(
-        self, loop: AbstractEventLoop, load: Load, close: Callable[[], None]
+        self,
+        loop: AbstractEventLoop,
+        load: Load,
+        window: float,
+        close: Callable[[], None],
     ) -> None:
         self.loop = loop
         self.load = load
         #: Takes no more keys from then on.
         self.close = close
         self.waiters: dict[Any, list[Future[Any]]] = {}
-        self.timer: asyncio.Handle | None = None
         self.task: Task[None] | None = None
-
-    def go_out_after(self, window: float) -> None:
-        """Set the time when the batch goes out, full or not."""
+        #: Goes off when the batch goes out, full or not. Without a window those who
+        #: are on their way in this tick come first.
+        self.timer: Handle
         if window:
-            self.timer = self.loop.call_later(window, self.go_out)
+            self.timer = loop.call_later(window, self.go_out)
         else:
-            # Those who are on their way in this tick come first.
-            self.timer = self.loop.call_soon(self.go_out)
+            self.timer = loop.call_soon(self.go_out)
 
     async def value_of(self, key: Any, max_size: int) -> Any:
         """Wait for the value of *key*."""
@@ -174,13 +182,12 @@ class Batch:
         self.close()
         if self.task is not None:
             self.task.cancel()
-        elif self.timer is not None:
+        else:
             self.timer.cancel()
 
     def go_out(self) -> None:
         """Call the loader."""
-        if self.timer is not None:
-            self.timer.cancel()
+        self.timer.cancel()
         self.close()
         if self.task is None and self.waiters:
             self.task = self.loop.create_task(self.run(list(self.waiters)))
@@ -190,7 +197,7 @@ class Batch:
         try:
             results = await self.load(list(keys))
             outcomes = _outcomes(keys, results)
-        except BaseException as error:  # noqa: BLE001  # told to all
+        except BaseException as error:  # told to all
             for waiter in self.all_waiters():
                 if isinstance(error, asyncio.CancelledError):
                     waiter.cancel()

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 from ._keys import default_key
 
@@ -32,22 +32,23 @@ def by_value(*args: object, **kwargs: object) -> Hashable:
     )
 
 
-def frozen(value: Any) -> Hashable:
+def frozen(value: Any) -> Any:  # noqa: PLR0911  # a case each
     """Return something hashable that equals that of equal values only."""
-    kind: type[Any] = type(value)
+    kind: Any = cast("Any", type(value))
+    contents: Any = value
     if kind in _ATOMS:
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, (list, tuple, deque)):
-        return (kind, *map(frozen, value))
+        return (kind, *map(frozen, contents))
     if isinstance(value, dict):
         return (
             kind,
-            frozenset((frozen(key), frozen(held)) for key, held in value.items()),
+            frozenset((frozen(key), frozen(held)) for key, held in contents.items()),
         )
     if isinstance(value, (set, frozenset)):
-        return (kind, frozenset(map(frozen, value)))
+        return (kind, frozenset(map(frozen, contents)))
     if isinstance(value, bytearray):
-        return (kind, bytes(value))
+        return (kind, bytes(contents))
     if is_dataclass(value) and not isinstance(value, type):
         return (
             kind,
@@ -65,4 +66,4 @@ def frozen(value: Any) -> Hashable:
             "neither hashable nor a container that is known; leave it out with ignore, "
             "or pass a key of your own"
         ) from None
-    return value  # type: ignore[no-any-return]
+    return value

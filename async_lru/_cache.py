@@ -8,10 +8,10 @@ from typing import Any
 
 from ._keys import MakeKey
 from ._loops import warn_of_reset
-from ._runs import ABSENT, HELD, REFRESHING, Run, current_run, report
 from ._memory import size_of
-from ._starting import BEGIN, enclosing_run, start_run, starts_of
+from ._runs import ABSENT, HELD, REFRESHING, Run, current_run, report
 from ._stale import StaleEntry, StaleStore
+from ._starting import BEGIN, enclosing_run, start_run, starts_of
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._store import Store
 
@@ -151,10 +151,10 @@ class Cache:
             except Exception as error:  # noqa: BLE001  # as one in the background
                 entry.retry_at = now + store.lifetimes.retry
                 report(error, store.loop)
-            else:
-                if waiter is not None:
-                    del run.waiters[waiter]
-                    store.background.watch(run, waiter)
+                return True
+            if waiter is None:  # pragma: py-lt-312  # it has ended at once
+                return True
+            store.background.watch(run, waiter)
         return True
 
     def put(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -169,15 +169,15 @@ class Cache:
         hash(key)
         store = self.store_here("cache_refresh")
         run: Any = store.aside.get(key, ABSENT)
-        waiter: Future[Any] | None
         if run.place is REFRESHING and run.waiters is not None:
             waiter = run.add_waiter(self.enclosing_run(store, run))
         else:
-            run, waiter = start_run(
+            run, first = start_run(
                 key, store, self.function, args, kwargs, store.admit_refresh
             )
-            if waiter is None:
+            if first is None:  # pragma: py-lt-312
                 return run
+            waiter = first
         try:
             await waiter
         except (CancelledError, GeneratorExit):
@@ -268,7 +268,7 @@ class Cache:
             store.begin = BEGIN
         in_flight = self.runs_in_flight()
         ended = store.misses + store.refreshes
-        ended -= sum(run.store is store for run in in_flight)
+        ended -= sum(getattr(run, "store", None) is store for run in in_flight)
         entered = store.entered + (store.misses if store.limit else 0)
         left = store.left + store.expired()
         return CacheStats(

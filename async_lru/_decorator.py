@@ -8,7 +8,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from ._cache import Cache
 from ._calls import call_of_function, call_of_method

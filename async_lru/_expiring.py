@@ -29,7 +29,9 @@ class Lifetimes:
     #: ... and how long after such a failure the next is tried at the soonest.
     retry: float = 1.0
     #: That of failures, by their types.
-    of_failures: Mapping[type[Exception], float] = field(default_factory=dict)
+    of_failures: Mapping[type[Exception], float] = field(
+        default_factory=dict[type[Exception], float]
+    )
 
     @property
     def stale(self) -> float:

@@ -1,6 +1,7 @@
 """Failures that are kept for later calls."""
 
 import copy
+from typing import Any
 
 
 class KeptFailure:
@@ -22,6 +23,7 @@ class KeptFailure:
 
 def duplicate(error: Exception) -> Exception:
     """Return an exception that equals *error* but for where it was raised."""
+    twin: Any
     try:
         twin = copy.copy(error)
     except Exception:  # noqa: BLE001  # its __init__ takes other arguments
@@ -31,4 +33,5 @@ def duplicate(error: Exception) -> Exception:
         twin.args = error.args
         twin.__dict__.update(error.__dict__)
     twin.__cause__ = twin.__context__ = twin.__traceback__ = None
-    return twin
+    made: Exception = twin
+    return made

@@ -63,7 +63,7 @@ def ignoring(names: Iterable[str], function: Any, make_key: MakeKey) -> MakeKey:
     places = [place for place, name in enumerate(positional) if name not in dropped]
     count = len(positional)
     rest = extra = True
-    keywords = set()
+    keywords: set[str] = set()
     for parameter in parameters:
         if parameter.kind is Parameter.VAR_POSITIONAL:
             rest = parameter.name not in dropped

@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 
@@ -14,10 +15,12 @@ def size_of(objects: Iterable[Any]) -> int:
     """
     total = 0
     seen: set[int] = set()
-    pending = deque(objects)
-    kept = []  # what is made here must not be freed: its id would be used again
+    pending: deque[Any] = deque(objects)
+    kept: list[
+        Any
+    ] = []  # what is made here must not be freed: its id would be used again
     while pending:
-        item = pending.popleft()
+        item: Any = pending.popleft()
         if id(item) in seen or isinstance(item, _SHARED):
             continue
         seen.add(id(item))
@@ -25,10 +28,11 @@ def size_of(objects: Iterable[Any]) -> int:
         total += sys.getsizeof(item, 0)
         if isinstance(item, (str, bytes, bytearray)):
             continue
-        if isinstance(item, Mapping):
+        contents: Any = item
+        if isinstance(contents, Mapping):
             pending.extend(item.keys())
             pending.extend(item.values())
-        elif isinstance(item, (list, tuple, set, frozenset, deque)):
+        elif isinstance(contents, (list, tuple, set, frozenset, deque)):
             pending.extend(item)
         held = getattr(item, "__dict__", None)
         if held is not None:
@@ -42,4 +46,4 @@ def size_of(objects: Iterable[Any]) -> int:
     return total
 
 
-_SHARED = (type, type(sys), type(size_of), type(len))
+_SHARED: Any = (type, ModuleType, FunctionType, BuiltinFunctionType)

@@ -41,7 +41,7 @@ class Options:
 
     def make_key(self, function: Any, name: str) -> MakeKey:
         """Return what makes the keys of *function*, which is called *name*."""
-        make_key = typed_key if self.typed else default_key
+        make_key: MakeKey = typed_key if self.typed else default_key
         if self.key is not None:
             make_key = called_key(self.key)
         if not self.ignore and not self.per_instance:
@@ -157,9 +157,9 @@ def _lifetime_of(ttl: Callable[[Any], Any]) -> Callable[[Any], float | None]:
 
 def _checked_stale(
     maxsize: int | None, ttl: Any, *, stale_retry: Any, **options: Any
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Check the options about values past their time."""
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for name, value in options.items():
         if value is None:
             continue
@@ -188,20 +188,21 @@ def _checked_error_ttl(maxsize: int | None, error_ttl: Any) -> dict[Any, float]:
     """Check the option about failures that are kept."""
     if error_ttl is None:
         return {}
+    kinds: Any = error_ttl
     if not isinstance(error_ttl, Mapping):
         raise TypeError(
             f"error_ttl must be a mapping, not {error_ttl!r}: "
             "pass types of exceptions and seconds, as in {LookupError: 30}"
         )
     found: dict[Any, float] = {}
-    for kind, value in error_ttl.items():
+    for kind, value in kinds.items():
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
             raise TypeError(
                 f"error_ttl has types of exceptions for keys, not {kind!r}: "
                 "pass them as in {LookupError: 30}"
             )
         if not issubclass(kind, Exception):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004  # it is a type
                 f"error_ttl cannot keep {kind.__name__}, which is no Exception but "
                 "ends what runs: leave it out"
             )
@@ -221,12 +222,13 @@ def _checked_error_ttl(maxsize: int | None, error_ttl: Any) -> dict[Any, float]:
 
 def _checked_ignore(ignore: Any) -> tuple[str, ...]:
     """Check the names of parameters."""
+    given: Any = ignore
     if isinstance(ignore, str) or not isinstance(ignore, Iterable):
         raise TypeError(
             f"ignore must be a tuple of parameter names, not {ignore!r}: "
             'pass them as in ("request_id",)'
         )
-    names = tuple(ignore)
+    names: tuple[Any, ...] = tuple(given)
     for name in names:
         if not isinstance(name, str):
             raise TypeError(

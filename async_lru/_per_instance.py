@@ -1,5 +1,8 @@
 """Methods whose instances have a cache each."""
 
+# ruff: noqa: SLF001  # wrappers know each other
+# pyright: reportPrivateUsage=false
+
 import asyncio
 import weakref
 from collections.abc import Callable

@@ -40,7 +40,7 @@ class Keeper(Protocol):
     #: What is being started in the loop.
     starts: "Starts"
     #: How runs begin as a rule; see start_run.
-    begin: Callable[..., Any]
+    begin: Any
     #: All runs in flight of the cache, those without an entry included.
     runs: "set[Run]"
     misses: int
@@ -48,7 +48,7 @@ class Keeper(Protocol):
     load_seconds: float
     #: Whether those that end at once are to be timed too.
     timed: bool
-    clock: Callable[[], float]
+    clock: Any
 
     def admit(self, run: "Run") -> None:
         """Make a new run the newest entry, and evict what is too much then."""
@@ -61,6 +61,7 @@ class Keeper(Protocol):
 
     def failed(self, run: "Run", error: BaseException) -> Any:
         """Drop a run that failed; return a value to give instead, or ABSENT."""
+        ...
 
     def drop(self, run: "Run") -> None:
         """Take *run* out, wherever it is."""

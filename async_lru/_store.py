@@ -107,7 +107,7 @@ class Store:
         self.load_seconds = 0.0
         #: Whether runs that end at once are to be timed too.
         self.timed = False
-        self.clock = clock_of(loop)
+        self.clock: Any = clock_of(loop)
 
     def keep_counts_of(self, other: "Store") -> None:
         """Go on counting where *other* is."""

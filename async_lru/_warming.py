@@ -13,7 +13,8 @@ async def warm(
     progress: Callable[[int, int], object] | None,
 ) -> list[Any]:
     """Make *calls* and return the result or the exception of each, in their order."""
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
+    given: Any = concurrency
+    if isinstance(given, bool) or not isinstance(given, int):
         raise TypeError(
             f"concurrency must be an int, not {concurrency!r}: "
             "pass a number of calls at a time"
@@ -24,6 +25,7 @@ async def warm(
             "pass a number of calls at a time"
         )
     todo = list(calls)
+    arguments: Any
     for arguments in todo:
         if not isinstance(arguments, tuple):
             raise TypeError(
@@ -56,11 +58,9 @@ async def warm(
     ]
     try:
         # Not gather, which would cancel the workers before they can know why.
-        ended: set[asyncio.Future[None]] = set()
+        ended: set[asyncio.Task[None]] = set()
         if workers:
-            ended, _ = await asyncio.wait(
-                workers, return_when=asyncio.FIRST_EXCEPTION
-            )
+            ended, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         for worker in ended:
             worker.result()
     finally:

@@ -40,7 +40,9 @@ async def test_what_is_left_is_told_apart_C2() -> None:
     runs = []
 
     @alru_cache(ignore=["b"])
-    async def function(a: Any, b: Any = None, *rest: Any, c: Any = 0, **more: Any) -> None:
+    async def function(
+        a: Any, b: Any = None, *rest: Any, c: Any = 0, **more: Any
+    ) -> None:
         runs.append(a)
 
     for args, kwargs in [

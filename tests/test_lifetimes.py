@@ -177,7 +177,9 @@ async def test_other_failures_are_not_kept_C11(error: BaseException) -> None:
     assert function.cache_info().currsize == 0
 
 
-@pytest.mark.parametrize("error", [NotFound("x"), Odd(1, 2), KeyError("k"), OSError(2, "no")])
+@pytest.mark.parametrize(
+    "error", [NotFound("x"), Odd(1, 2), KeyError("k"), OSError(2, "no")]
+)
 async def test_each_call_gets_an_exception_of_its_own_C11(error: Exception) -> None:
     function = failing(error_ttl={Exception: 30})
     error.note = "kept"  # type: ignore[attr-defined]

@@ -13,7 +13,9 @@ from async_lru import AlruCacheLoopResetWarning, alru_cache
 # C5
 
 
-@pytest.mark.parametrize("options", [{}, {"ttl": 10}, {"maxsize": None}, {"typed": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"ttl": 10}, {"maxsize": None}, {"typed": True}]
+)
 async def test_a_value_is_stored_without_a_run_C5(options: Any) -> None:
     function, runs = counted(**options)
     function.cache_put("put", 1, 2, c=3)
@@ -83,6 +85,17 @@ async def test_a_put_value_has_a_ttl_of_its_own_C5(clock: Clock) -> None:
     await clock.advance(1)
     assert function.cache_info().currsize == 0
     assert function.cache_stats().expirations == 1
+
+
+async def test_an_entry_that_is_overdue_has_expired_when_it_is_replaced_C5(
+    clock: Clock,
+) -> None:
+    function, _ = counted(ttl=10)
+    await function(1)
+    clock.turn(10)
+    function.cache_put("put", 1)
+    stats = function.cache_stats()
+    assert (stats.expirations, stats.evictions, stats.currsize) == (1, 0, 1)
 
 
 async def test_a_put_value_without_life_takes_the_old_one_away_C5() -> None:
@@ -156,7 +169,9 @@ async def test_a_key_that_fails_while_it_is_put_leaves_no_entry_C5() -> None:
 
 def test_a_put_needs_a_running_loop_C5() -> None:
     function, _ = counted()
-    with pytest.raises(RuntimeError, match=r"cache_put\(\) of .* needs a running event"):
+    with pytest.raises(
+        RuntimeError, match=r"cache_put\(\) of .* needs a running event"
+    ):
         function.cache_put("put", 1)
 
 
@@ -356,7 +371,9 @@ async def test_a_refresh_from_its_own_run_C6_B5() -> None:
 
 async def test_nothing_is_shared_without_a_size_C6() -> None:
     function, runs = counted(maxsize=0)
-    assert await asyncio.gather(*(function.cache_refresh(1) for _ in range(3))) == [1] * 3
+    assert (
+        await asyncio.gather(*(function.cache_refresh(1) for _ in range(3))) == [1] * 3
+    )
     assert len(runs) == 3
     assert function.cache_info() == (0, 0, 0, 0)
 
@@ -442,7 +459,9 @@ async def test_what_progress_raises_ends_the_warming_C7(controlled: Any) -> None
     def progress(done: int, total: int) -> None:
         raise ZeroDivisionError
 
-    warming = start(function.cache_warm([(key,) for key in range(9)], progress=progress))
+    warming = start(
+        function.cache_warm([(key,) for key in range(9)], progress=progress)
+    )
     await steps()
     runs[0].succeed()
     with pytest.raises(ZeroDivisionError):

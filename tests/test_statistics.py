@@ -105,7 +105,12 @@ async def test_a_kept_failure_and_a_value_without_life_are_no_evictions_C4() -> 
     await function(False)
     await outcome(function(True))
     stats = function.cache_stats()
-    assert (stats.loads, stats.failures, stats.evictions, stats.currsize) == (1, 1, 0, 1)
+    assert (stats.loads, stats.failures, stats.evictions, stats.currsize) == (
+        1,
+        1,
+        0,
+        1,
+    )
 
 
 async def test_runs_of_dropped_entries_are_counted_where_they_began_C4(

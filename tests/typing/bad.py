@@ -5,7 +5,7 @@ test_typing.py checks that each of these lines has one, and no other line has.
 
 import functools
 
-from async_lru import alru_cache
+from async_lru import alru_cache, batched
 
 
 @alru_cache
@@ -40,6 +40,17 @@ def plain(number: int) -> int:
 
 async def coroutine_function(number: int, text: str) -> int:
     return number + len(text)
+
+
+def life_of_text(result: str) -> float:
+    return len(result)
+
+
+async def load(keys: list[int]) -> list[str]:
+    return [str(key) for key in keys]
+
+
+load_one = batched()(load)
 
 
 of_partial = alru_cache(functools.partial(coroutine_function, 1))
@@ -97,3 +108,27 @@ async def bad() -> None:
     alru_cache(unknown=1)
     alru_cache(len)
     alru_cache(Service)
+    function.cache_put(1, 1)
+    function.cache_put(b"")
+    function.cache_put(b"", "1")
+    service.method.cache_put("", "1")
+    service.method.cache_put(1, 1)
+    Service.method.cache_put("", 1)
+    await function.cache_refresh()
+    await function.cache_refresh("1")
+    refreshed: int = await service.method.cache_refresh(1)
+    await function.cache_warm([1])
+    await function.cache_warm([(1,)], concurrency="2")
+    function.cache_stats().missing
+    alru_cache(coroutine_function, ttl=life_of_text)
+    alru_cache(ttl=life_of_text)(coroutine_function)
+    alru_cache(ignore=5)
+    alru_cache(per_instance="yes")
+    alru_cache(ttl=1, stale_if_error="5")
+    alru_cache(error_ttl={"LookupError": 5})
+    alru_cache(error_ttl={LookupError: "5"})
+    await load_one("1")
+    await load_one([1])
+    loaded: int = await load_one(1)
+    batched(max_size="5")
+    batched()(plain)

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import sys
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from async_lru import (
@@ -11,7 +12,10 @@ from async_lru import (
     AlruCacheWrapper,
     CacheInfo,
     CacheParameters,
+    CacheStats,
     alru_cache,
+    batched,
+    by_value,
 )
 
 if sys.version_info >= (3, 11):
@@ -162,3 +166,71 @@ async def takes_wrappers(
 ) -> None:
     assert_type(await function(1), str)
     assert_type(await method(1), str)
+
+
+# Extensions
+
+
+def life_of(result: bytes) -> timedelta | None:
+    return timedelta(seconds=len(result)) if result else None
+
+
+@alru_cache(ttl=life_of, jitter=timedelta(seconds=1))
+async def with_life(number: int) -> bytes:
+    return bytes(number)
+
+
+in_place_with_life = alru_cache(with_life.__wrapped__, ttl=lambda result: len(result))
+
+
+@alru_cache(
+    ttl=60,
+    key=by_value,
+    ignore=("request",),
+    stale_while_revalidate=10,
+    stale_if_error=timedelta(minutes=1),
+    stale_retry=0.5,
+    error_ttl={LookupError: 5, OSError: timedelta(seconds=1)},
+)
+async def with_much(rows: list[int], request: str = "") -> int:
+    return sum(rows)
+
+
+class Owner:
+    @alru_cache(per_instance=True)
+    async def method(self, number: int) -> str:
+        return str(number)
+
+    @batched(max_size=10)
+    async def load(self, keys: list[int]) -> list[str]:
+        return [str(key) for key in keys]
+
+
+@batched()
+async def load_list(keys: list[int]) -> list[str]:
+    return [str(key) for key in keys]
+
+
+@alru_cache
+@batched(max_size=3, window=0.5)
+async def load_dict(keys: list[int]) -> dict[int, float]:
+    return {key: key / 2 for key in keys}
+
+
+async def use_extensions(owner: Owner) -> None:
+    assert_type(await with_life(1), bytes)
+    assert_type(await in_place_with_life(1), bytes)
+    assert_type(await with_much([1], request="x"), int)
+    with_life.cache_put(b"", 1)
+    owner.method.cache_put("value", number=1)
+    Owner.method.cache_put("value", owner, 1)
+    assert_type(await owner.method(1), str)
+    assert_type(await owner.method.cache_refresh(1), str)
+    assert_type(await Owner.method.cache_refresh(owner, 1), str)
+    assert_type(await with_life.cache_warm([(1,), (2,)]), list[bytes | BaseException])
+    assert_type(with_life.cache_stats(), CacheStats)
+    assert_type(owner.method.cache_stats().hit_rate, float)
+    assert_type(owner.method.cache_memory(), int)
+    assert_type(await load_list(1), str)
+    assert_type(await load_dict(1), float)
+    assert_type(await owner.load(1), str)

@@ -1,0 +1,442 @@
+"""C8: stale-while-revalidate and stale-if-error, as in RFC 5861."""
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import pytest
+from conftest import Clock, collect_reports, outcome, start, steps
+
+from async_lru import alru_cache
+
+Make = Any
+
+
+async def loaded(controlled: Make, **options: Any) -> tuple[Any, Any]:
+    """Return a function with "old" for 1, and its runs, none of them yet."""
+    function, runs = controlled(ttl=10, **options)
+    function.cache_put("old", 1)
+    return function, runs
+
+
+async def call(function: Any) -> Any:
+    return await asyncio.wait_for(function(1), 5)
+
+
+async def test_a_stale_value_is_served_while_it_is_replaced_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    await clock.advance(9)
+    assert await call(function) == "old"
+    assert not runs
+    await clock.advance(1)
+    for _ in range(3):
+        assert await call(function) == "old"
+    await steps()
+    assert len(runs) == 1
+    assert function.cache_parameters()["tasks"] == 1
+    assert function.cache_contains(1)
+    assert function.cache_info() == (4, 0, 128, 1)
+    runs[0].succeed("new")
+    await steps()
+    assert await call(function) == "new"
+    await clock.advance(9)
+    assert await call(function) == "new"
+    assert len(runs) == 1
+    stats = function.cache_stats()
+    assert (stats.hits, stats.misses, stats.loads, stats.evictions) == (6, 0, 1, 0)
+
+
+@pytest.mark.parametrize("option", ["stale_while_revalidate", "stale_if_error"])
+async def test_after_its_time_a_stale_value_is_gone_C8(
+    controlled: Make, clock: Clock, option: str
+) -> None:
+    function, runs = await loaded(controlled, **{option: 20})
+    await clock.advance(29)
+    assert function.cache_contains(1)
+    assert function.cache_info().currsize == 1
+    await clock.advance(1)
+    assert not function.cache_contains(1)
+    assert function.cache_info().currsize == 0
+    assert function.cache_stats().expirations == 1
+    running = start(function(1))
+    await steps()
+    runs[0].fail(ValueError())
+    assert isinstance(await outcome(running), ValueError)
+
+
+async def test_a_stale_value_is_not_served_when_the_timer_is_late_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    clock.turn(30)
+    running = start(function(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(runs) == 1
+    assert not running.done()
+    running.cancel()
+    await steps()
+
+
+async def test_a_background_run_outlives_its_caller_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    await clock.advance(10)
+    caller = start(function(1))
+    assert await caller == "old"
+    await steps()
+    await clock.advance(19)
+    assert not runs[0].future.cancelled()
+    runs[0].succeed("new")
+    await steps()
+    assert await call(function) == "new"
+
+
+async def test_who_joins_a_background_run_does_not_cancel_it_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(
+        controlled, stale_while_revalidate=5, stale_if_error=20
+    )
+    await clock.advance(10)
+    assert await call(function) == "old"
+    await clock.advance(10)  # now calls wait for it
+    joining = start(function(1))
+    await steps()
+    assert len(runs) == 1
+    joining.cancel()
+    await steps()
+    assert not runs[0].future.cancelled()
+    runs[0].succeed("new")
+    await steps()
+    assert await call(function) == "new"
+
+
+@pytest.mark.parametrize(
+    "drop", ["invalidate", "clear", "evict", "expire", "expire late", "close"]
+)
+async def test_a_background_run_does_not_outlive_its_entry_C8(
+    controlled: Make, clock: Clock, drop: str
+) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20, maxsize=1)
+    await clock.advance(10)
+    assert await call(function) == "old"
+    await steps()
+    if drop == "invalidate":
+        assert function.cache_invalidate(1)
+    elif drop == "clear":
+        function.cache_clear()
+    elif drop == "evict":
+        function.cache_put("other", 2)
+    elif drop == "expire":
+        await clock.advance(20)
+    elif drop == "expire late":
+        clock.turn(20)
+        late = start(function(1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        late.cancel()
+    else:
+        await function.cache_close()
+    await steps()
+    assert runs[0].future.cancelled()
+    assert not function.cache_contains(1)
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_a_background_run_that_somebody_joined_goes_on_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(
+        controlled, stale_while_revalidate=5, stale_if_error=20
+    )
+    await clock.advance(10)
+    assert await call(function) == "old"
+    await clock.advance(10)
+    joining = start(function(1))
+    await steps()
+    function.cache_invalidate(1)
+    await steps()
+    runs[0].succeed("new")
+    assert await joining == "new"
+    assert not function.cache_contains(1)
+
+
+async def test_a_value_put_meanwhile_stays_C8(controlled: Make, clock: Clock) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    await clock.advance(10)
+    assert await call(function) == "old"
+    await steps()
+    function.cache_put("put", 1)
+    await steps()
+    if not runs[0].future.done():
+        runs[0].succeed("new")
+    await steps()
+    assert await call(function) == "put"
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_failures_in_the_background_are_reported_and_not_hammered_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    reports: list[Any] = []
+    collect_reports(reports)
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    await clock.advance(10)
+    for number in range(1, 4):
+        for _ in range(3):
+            assert await call(function) == "old"
+        await steps()
+        assert len(runs) == number
+        runs[-1].fail(ValueError(number))
+        await steps()
+        assert [report["exception"].args for report in reports] == [
+            (n,) for n in range(1, number + 1)
+        ]
+        await clock.advance(0.5)
+        assert await call(function) == "old"
+        await steps()
+        assert len(runs) == number
+        await clock.advance(0.5)
+    assert function.cache_stats().failures == 3
+    await clock.advance(20)
+    assert function.cache_info().currsize == 0
+
+
+async def test_how_soon_to_try_again_can_be_told_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    collect_reports([])
+    function, runs = await loaded(controlled, stale_while_revalidate=20, stale_retry=0)
+    await clock.advance(10)
+    for number in range(1, 4):
+        assert await call(function) == "old"
+        await steps()
+        assert len(runs) == number
+        runs[-1].fail(ValueError())
+        await steps()
+
+
+async def test_a_failing_run_serves_the_old_value_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    reports: list[Any] = []
+    collect_reports(reports)
+    function, runs = await loaded(controlled, stale_if_error=20)
+    await clock.advance(10)
+    calls = [start(function(1)) for _ in range(3)]
+    await steps()
+    assert len(runs) == 1
+    assert function.cache_info() == (2, 1, 128, 1)
+    runs[0].fail(ValueError())
+    assert await asyncio.gather(*calls) == ["old"] * 3
+    assert await call(function) == "old"  # without a run, for a second
+    assert len(runs) == 1
+    assert function.cache_info() == (3, 1, 128, 1)
+    await clock.advance(1)
+    again = start(function(1))
+    await steps()
+    runs[1].succeed("new")
+    assert await again == "new"
+    assert await call(function) == "new"
+    stats = function.cache_stats()
+    assert (stats.loads, stats.failures, stats.misses, stats.evictions) == (1, 1, 2, 0)
+    assert reports == []
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), SystemExit(), KeyboardInterrupt()]
+)
+async def test_only_exceptions_are_hidden_by_the_old_value_C8(
+    clock: Clock, error: BaseException
+) -> None:
+    @alru_cache(ttl=10, stale_if_error=20)
+    async def function() -> str:
+        raise error
+
+    function.cache_put("old")
+    await clock.advance(10)
+    try:
+        await function()
+    except BaseException as caught:
+        assert type(caught) is type(error)
+    else:
+        raise AssertionError
+    assert function.cache_contains()
+
+
+async def test_a_run_that_fails_too_late_fails_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_if_error=20)
+    await clock.advance(29)
+    running = start(outcome(function(1)))
+    await steps()
+    await clock.advance(1)
+    runs[0].fail(ValueError())
+    assert isinstance(await running, ValueError)
+    assert function.cache_info().currsize == 0
+
+
+async def test_the_windows_are_about_different_things_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    """While it is revalidated in the background, errors are hidden for longer."""
+    reports: list[Any] = []
+    collect_reports(reports)
+    function, runs = await loaded(
+        controlled, stale_while_revalidate=5, stale_if_error=20
+    )
+    await clock.advance(12)
+    assert await call(function) == "old"
+    await steps()
+    await clock.advance(6)
+    joining = start(function(1))
+    await steps()
+    assert len(runs) == 1
+    runs[0].fail(ValueError())
+    assert await joining == "old"
+    assert len(reports) == 1
+
+
+async def test_an_explicit_refresh_raises_C8_C6(controlled: Make, clock: Clock) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    await clock.advance(10)
+    refresh = start(outcome(function.cache_refresh(1)))
+    await steps()
+    assert await call(function) == "old"
+    assert len(runs) == 1
+    runs[0].fail(ValueError())
+    assert isinstance(await refresh, ValueError)
+    assert await call(function) == "old"
+
+
+async def test_a_refresh_joins_the_background_run_C8_C6(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    await clock.advance(10)
+    assert await call(function) == "old"
+    refresh = start(function.cache_refresh(1))
+    await steps()
+    assert len(runs) == 1
+    runs[0].succeed("new")
+    assert await refresh == "new"
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+async def test_a_function_may_ask_for_its_own_stale_value_C8_B5(
+    clock: Clock, suspends: bool
+) -> None:
+    @alru_cache(ttl=10, stale_while_revalidate=20)
+    async def function() -> str:
+        if suspends:
+            await asyncio.sleep(0)
+        return f"{await function()}er"
+
+    function.cache_put("new")
+    await clock.advance(10)
+    assert await function() == "new"
+    await steps()
+    assert await function() == "newer"
+
+
+async def test_a_failing_task_factory_is_a_failure_in_the_background_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    reports: list[Any] = []
+    collect_reports(reports)
+    function, _ = await loaded(controlled, stale_while_revalidate=20)
+    await clock.advance(10)
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        coroutine.close()
+        raise ZeroDivisionError
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        assert await function(1) == "old"
+        assert await function(1) == "old"
+    finally:
+        loop.set_task_factory(None)
+    assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
+    assert function.cache_parameters()["tasks"] == 0
+
+
+async def test_the_background_runs_of_other_keys_go_on_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20)
+    function.cache_put("other", 2)
+    await clock.advance(10)
+    assert await call(function) == "old"
+    await steps()
+    function.cache_invalidate(2)
+    runs[0].succeed("new")
+    await steps()
+    assert await call(function) == "new"
+
+
+async def test_an_evicted_run_and_a_refresh_are_joined_C8_B14(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = controlled(ttl=10, stale_if_error=20, maxsize=1)
+    calls = [start(function(key)) for key in (1, 2, 1)]
+    await steps()
+    refresh = start(function.cache_refresh(3))
+    await steps()
+    calls.append(start(function(3)))
+    await steps()
+    assert len(runs) == 3
+    for run in runs:
+        run.succeed(run.arguments[0])
+    assert await asyncio.gather(*calls, refresh) == [1, 2, 1, 3, 3]
+    assert function.cache_info() == (2, 2, 1, 1)
+
+
+async def test_stale_values_die_at_once_C8_B3(clock: Clock) -> None:
+    class Value:
+        pass
+
+    @alru_cache(ttl=10, stale_while_revalidate=20)
+    async def function() -> Value:
+        return Value()
+
+    gc.disable()
+    try:
+        references = [weakref.ref(await function())]
+        await clock.advance(10)
+        await function()
+        await steps()
+        assert references[0]() is None
+        references.append(weakref.ref(await function()))
+        function.cache_clear()
+        assert references[1]() is None
+        store = weakref.ref(function._cache.store.expiry)
+        function.cache_clear()
+        assert store() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"stale_if_error": 5}, ValueError, "stale_if_error=5 requires a ttl"),
+        ({"stale_while_revalidate": 5}, ValueError, "requires a ttl"),
+        ({"ttl": 1, "stale_if_error": -5}, ValueError, "from 0 up, not -5"),
+        ({"ttl": 1, "stale_if_error": "5"}, TypeError, "stale_if_error must be"),
+        ({"ttl": 1, "stale_if_error": float("inf")}, ValueError, "finite number"),
+        ({"ttl": 1, "stale_retry": 5}, ValueError, "stale_retry=5 requires stale_"),
+    ],
+)
+def test_bad_options_are_refused_C8(
+    options: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        alru_cache(**options)
