@@ -1,4 +1,4 @@
-"""The examples of README.rst do what it says."""
+"""The examples of README.rst and docs/ do what these say."""
 
 import ast
 import asyncio
@@ -15,7 +15,9 @@ import pytest
 
 import async_lru
 
-README = Path(__file__).parent.parent / "README.rst"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.rst"
+TEXTS = [README, *sorted((ROOT / "docs").glob("*.rst"))]
 
 
 def examples(path: Path) -> Iterator[tuple[str, str | None]]:
@@ -53,17 +55,19 @@ def is_expression(source: str) -> bool:
     return True
 
 
-def test_the_examples_of_the_readme_do_what_it_says() -> None:
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_the_examples_do_what_the_text_says(path: Path) -> None:
     async def main() -> None:
         names: dict[str, Any] = {"__name__": "__main__"}
-        for source, wanted in examples(README):
+        for source, wanted in examples(path):
             assert await run(source, names) == (wanted or ""), source
 
     asyncio.run(main())
 
 
-def test_the_readme_has_examples() -> None:
-    shown = list(examples(README))
+@pytest.mark.parametrize("name", ["README.rst", "docs/options.rst"])
+def test_there_are_examples(name: str) -> None:
+    shown = list(examples(ROOT / name))
     assert sum(wanted is None for _, wanted in shown) > 5
     assert sum(wanted is not None for _, wanted in shown) > 10
 
