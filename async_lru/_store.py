@@ -127,7 +127,7 @@ class Store:
         try:
             entries[run.key] = run
             run.place = HELD
-            if len(entries) > self.limit:
+            if len(entries) > self.limit:  # as evict_oldest, for a call less
                 key, entry = entries.popitem(last=False)
                 if type(entry) is Run:
                     self.evict(key, entry)
@@ -138,6 +138,19 @@ class Store:
             if self.retired and isinstance(error, KeyError):
                 return  # another thread has emptied it just now
             raise
+
+    def evict_oldest(self) -> None:
+        """Drop the oldest entry if there is one too many."""
+        if len(self.entries) > self.limit:
+            try:
+                key, entry = self.entries.popitem(last=False)
+            except BaseException:
+                mend(self.entries)
+                raise
+            if type(entry) is Run:
+                self.evict(key, entry)
+            elif self.let_go is not None:
+                self.let_go(entry)
 
     def evict(self, key: Hashable, run: Run) -> None:
         """Leave a run without an entry; it can come back while it is in flight."""
@@ -176,16 +189,12 @@ class Store:
             return
         former = self.get(key, ABSENT)
         if former is ABSENT:
-            newcomer = Run()
-            newcomer.key = key
-            newcomer.place = DROPPED
-            newcomer.waiters = None
-            self.admit(newcomer)
+            self.put(key, value)
             self.entered += 1
             try:
-                self.put(key, value)
+                self.evict_oldest()
             except BaseException:
-                self.drop(newcomer)
+                take(self.entries, key, None)
                 raise
         else:
             self.put(key, value)
@@ -235,7 +244,7 @@ class Store:
         return True
 
     def expire(self, key: Hashable) -> None:
-        """Drop the entry of *key*, whose time has come."""
+        """Drop the entry of *key*, whose time has come; another thread may have."""
         entry = take(self.entries, key, ABSENT)
         if type(entry) is not Run:
             self.discard(entry)

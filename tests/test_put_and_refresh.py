@@ -111,6 +111,51 @@ async def test_a_put_value_without_life_takes_the_old_one_away_C5() -> None:
     assert function.cache_stats().evictions == 0
 
 
+async def test_a_put_value_without_life_evicts_nothing_C5() -> None:
+    @alru_cache(maxsize=1, ttl=lambda result: result)
+    async def function(key: int) -> int:
+        return 100
+
+    await function(1)
+    function.cache_put(0, 2)
+    assert function.cache_contains(1)
+    assert function.cache_stats().evictions == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"ttl": 10}])
+@pytest.mark.parametrize("fails_at", range(1, 20))
+async def test_an_error_while_a_put_evicts_leaves_no_more_than_there_may_be_C5(
+    options: Any, fails_at: int
+) -> None:
+    class Key:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            comparisons.append(other)
+            if len(comparisons) == fails_at:
+                raise ZeroDivisionError
+            return self is other
+
+    comparisons: list[Any] = [None] * 100
+    function, _ = counted(maxsize=2, **options)
+    old, older, new = Key(), Key(), Key()
+    await function(older)
+    await function(old)
+    await function(older)  # found first among those of its hash, and kept longest
+    comparisons.clear()
+    try:
+        function.cache_put("put", new)
+    except ZeroDivisionError:
+        comparisons.extend([None] * 100)
+        assert not function.cache_contains(new)
+    comparisons.extend([None] * 100)
+    assert function.cache_info().currsize <= 2
+    assert await function(3) == 3
+    assert function.cache_info().currsize <= 2
+    assert function.cache_contains(3)
+
+
 async def test_nothing_is_put_where_nothing_is_stored_C5() -> None:
     function, _ = counted(maxsize=0)
     function.cache_put("put", 1)

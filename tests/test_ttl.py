@@ -344,3 +344,11 @@ async def test_entries_are_those_of_a_plain_model_A7(
         assert function.cache_info().currsize == len(order)
         assert {key for key in range(12) if function.cache_contains(key)} == set(order)
         assert len(armed()) == bool(order)
+
+
+async def test_an_overdue_entry_that_is_gone_already_B13() -> None:
+    """Another thread has dropped it just now."""
+    function, _ = counted(ttl=10)
+    await function(1)
+    function._cache.store.expire(2)
+    assert function.cache_info().currsize == 1
