@@ -154,11 +154,14 @@ class Store:
 
     def evict(self, key: Hashable, run: Run) -> None:
         """Leave a run without an entry; it can come back while it is in flight."""
-        if not self.limit:
-            run.place = DROPPED
-        elif run.waiters is not None:
+        run.place = DROPPED
+        if (
+            self.limit
+            and run.waiters is not None
+            # Where a refresh is under way, calls join that.
+            and self.aside.setdefault(key, run) is run
+        ):
             run.place = EVICTED
-            self.aside[key] = run
 
     def admit_refresh(self, run: Run) -> None:
         """Let a new run replace the entry of its key when it has a value."""

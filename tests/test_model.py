@@ -2,7 +2,8 @@
 
 The model knows calls, runs and entries, and no tasks, futures or timers. After each
 step both must agree on every result, on the counters, on what is held, and on the
-number of runs in flight. A5, A6, A7, A8, A9, A10, B1, B2, B4, B5, B14.
+number of runs in flight. A5, A6, A7, A8, A9, A10, B1, B2, B4, B5, B14; C1, C4, C5, C6,
+C11, and C9 where the function is a method of one instance among others.
 """
 
 import asyncio
@@ -34,6 +35,15 @@ class Interrupt(BaseException):
     """A failure that is no Exception."""
 
 
+class NotFound(LookupError):
+    """A failure that is kept where failures are."""
+
+
+def life_of(value: int) -> float | None:
+    """Return the ttl of a value where values decide about it."""
+    return (None, TTL, 0)[value % 3]
+
+
 class ModelRun:
     """A run, as the model sees it."""
 
@@ -45,6 +55,8 @@ class ModelRun:
         #: Whether it shrugs off its first cancellation.
         self.stubborn = stubborn
         self.ended = False
+        #: Whether it is of the counters' present life.
+        self.epoch = 0
         #: The call that it waits for itself.
         self.awaits: ModelCall | None = None
 
@@ -61,9 +73,11 @@ class ModelCall:
 class Model:
     """What a cache is to do."""
 
-    def __init__(self, maxsize: int | None, ttl: float | None) -> None:
+    def __init__(self, maxsize: int | None, ttl: Any, keeps_failures: bool) -> None:
         self.maxsize = maxsize
         self.ttl = ttl
+        self.keeps_failures = keeps_failures
+        self.epoch = 0
         self.now = 0.0
         self.runs: list[ModelRun] = []
         #: Failures that no caller could get.
@@ -76,12 +90,15 @@ class Model:
         #: A run, or a value with its deadline.
         self.entries: OrderedDict[int, ModelRun | tuple[Any, float]] = OrderedDict()
         self.evicted: dict[int, ModelRun] = {}
-        self.hits = self.misses = 0
+        self.hits = self.joins = self.misses = 0
+        self.loads = self.failures = self.evictions = self.expirations = 0
+        self.epoch += 1
 
     def expire(self) -> None:
         for key, entry in list(self.entries.items()):
             if isinstance(entry, tuple) and entry[1] <= self.now:
                 del self.entries[key]
+                self.expirations += 1
 
     def would_wait_for_itself(self, run: ModelRun, caller: "ModelRun | None") -> bool:
         """Tell whether *run* waits, through other runs, for *caller*."""
@@ -105,8 +122,7 @@ class Model:
         run = entry or self.evicted.get(key)
         if run is None:
             self.misses += 1
-            run = ModelRun(key, caller, stubborn)
-            self.runs.append(run)
+            run = self.start(key, caller, stubborn)
             if self.maxsize != 0:
                 self.enter(run)
         elif self.would_wait_for_itself(run, caller):
@@ -114,12 +130,63 @@ class Model:
             return call
         else:
             self.hits += 1
-            self.enter(run)
+            self.joins += 1
+            if run.place == "held":
+                self.entries.move_to_end(key)
+            else:
+                self.enter(run)
         run.waiting.append(call)
         call.run = run
         if caller is not None:
             caller.awaits = call
         return call
+
+    def start(self, key: int, caller: "ModelRun | None", stubborn: bool) -> ModelRun:
+        run = ModelRun(key, caller, stubborn)
+        run.epoch = self.epoch
+        self.runs.append(run)
+        return run
+
+    def refresh(self, key: int) -> ModelCall:
+        """Refresh an entry, and say what comes of it."""
+        call = ModelCall(None)
+        run = self.evicted.get(key)
+        if run is None or run.place != "refreshing":
+            if run is not None and self.maxsize != 0:
+                self.drop(run)
+            run = self.start(key, None, False)
+            if self.maxsize != 0:
+                run.place = "refreshing"
+                self.evicted[key] = run
+        run.waiting.append(call)
+        call.run = run
+        return call
+
+    def put(self, key: int, value: Any) -> None:
+        """Make *value* the entry of *key*."""
+        self.expire()
+        if self.maxsize == 0:
+            return
+        for run in (self.entries.get(key), self.evicted.get(key)):
+            if isinstance(run, ModelRun):
+                self.drop(run)
+        self.entries.pop(key, None)
+        if self.hold(key, value):
+            self.shrink()
+
+    def hold(self, key: int, value: Any) -> bool:
+        """Hold a value or a failure for as long as it has to live."""
+        if isinstance(value, type):
+            seconds: float | None = TTL
+        else:
+            seconds = life_of(value) if callable(self.ttl) else self.ttl
+        self.entries[key] = (
+            value,
+            float("inf") if seconds is None else self.now + seconds,
+        )
+        if seconds == 0:
+            del self.entries[key]
+        return seconds != 0
 
     def enter(self, run: ModelRun) -> None:
         """Make *run* the newest entry, and evict the oldest."""
@@ -127,16 +194,22 @@ class Model:
         self.entries[run.key] = run
         self.entries.move_to_end(run.key)
         run.place = "held"
+        self.shrink()
+
+    def shrink(self) -> None:
         if self.maxsize is not None and len(self.entries) > self.maxsize:
             key, entry = self.entries.popitem(last=False)
+            self.evictions += 1
             if isinstance(entry, ModelRun):
-                entry.place = "evicted"
-                self.evicted[key] = entry
+                entry.place = "dropped"
+                if key not in self.evicted:  # where a refresh is, calls join that
+                    entry.place = "evicted"
+                    self.evicted[key] = entry
 
     def drop(self, run: ModelRun) -> None:
         if run.place == "held":
             del self.entries[run.key]
-        elif run.place == "evicted":
+        elif run.place in ("evicted", "refreshing"):
             del self.evicted[run.key]
         run.place = "dropped"
 
@@ -144,10 +217,15 @@ class Model:
         """End *run* with a value, or with the type of what it raises."""
         self.expire()
         is_value = not isinstance(outcome, type)
-        if run.place == "held" and is_value:
-            deadline = float("inf") if self.ttl is None else self.now + self.ttl
-            self.entries[run.key] = (outcome, deadline)
+        if run.epoch == self.epoch:
+            self.loads += is_value
+            self.failures += not is_value and outcome is not asyncio.CancelledError
+        is_kept = self.keeps_failures and outcome is NotFound
+        if run.place == "held" and (is_value or is_kept):
+            self.hold(run.key, outcome)
             run.place = "dropped"
+        elif run.place == "refreshing" and is_value:
+            self.put(run.key, outcome)
         else:
             self.drop(run)
         run.ended = True
@@ -193,14 +271,26 @@ class CacheAgainstModel(RuleBasedStateMachine):
 
     @initialize(
         maxsize=st.sampled_from([None, 0, 1, 2, 3]),
-        ttl=st.sampled_from([None, TTL]),
+        ttl=st.sampled_from([None, TTL, life_of]),
         jitter=st.booleans(),
+        keeps_failures=st.booleans(),
+        per_instance=st.booleans(),
         waits=st.booleans(),
+        counts=st.booleans(),
     )
     def make(
-        self, maxsize: int | None, ttl: float | None, jitter: bool, waits: bool
+        self,
+        maxsize: int | None,
+        ttl: Any,
+        jitter: bool,
+        keeps_failures: bool,
+        per_instance: bool,
+        waits: bool,
+        counts: bool,
     ) -> None:
-        self.model = Model(maxsize, ttl)
+        self.model = Model(maxsize, ttl, keeps_failures)
+        #: Whether statistics are asked for, after which nothing begins bare.
+        self.counts = counts
         self.closing_waits = waits
         #: Values of runs that end with their first step.
         self.at_once: dict[ModelRun, Any] = {}
@@ -212,7 +302,6 @@ class CacheAgainstModel(RuleBasedStateMachine):
         self.values = 0
         self.loop = self.new_loop()
 
-        @alru_cache(maxsize, ttl=ttl, jitter=0 if ttl and jitter else None)
         async def function(key: int) -> Any:
             # The model has made its run just before.
             run = next(run for run in self.unstarted if run.key == key)
@@ -232,12 +321,28 @@ class CacheAgainstModel(RuleBasedStateMachine):
                     if (run, control) in self.controls:  # not so after its loop's end
                         self.controls.remove((run, control))
                 if order == "call":
-                    return await function(operand)
+                    return await self.function(operand)
                 if order == "fail":
                     raise operand()
                 return operand
 
-        self.function = function
+        options: dict[str, Any] = {
+            "maxsize": maxsize,
+            "ttl": ttl,
+            "jitter": 0 if ttl and jitter else None,
+            "error_ttl": {NotFound: TTL} if keeps_failures and maxsize != 0 else None,
+        }
+        self.model.keeps_failures = bool(options["error_ttl"])
+
+        class Owner:
+            @alru_cache(per_instance=True, **options)
+            async def method(self, key: int) -> Any:
+                return await function(key)
+
+        self.owner = Owner()
+        self.function: Any = self.owner.method
+        if not per_instance:
+            self.function = alru_cache(**options)(function)
         self.is_stubborn: dict[ModelRun, bool] = {}
 
     # The loop
@@ -299,7 +404,14 @@ class CacheAgainstModel(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         outcome=st.sampled_from(
-            ["value", ValueError, asyncio.CancelledError, Interrupt, StopIteration]
+            [
+                "value",
+                ValueError,
+                NotFound,
+                asyncio.CancelledError,
+                Interrupt,
+                StopIteration,
+            ]
         ),
     )
     def end(self, data: st.DataObject, outcome: Any) -> None:
@@ -349,6 +461,30 @@ class CacheAgainstModel(RuleBasedStateMachine):
                 run.place = "dropped"
         assert self.function.cache_invalidate(key) is (entry is not None)
 
+    @rule(key=KEYS)
+    def put(self, key: int) -> None:
+        self.values += 1
+        self.model.put(key, self.values)
+
+        async def main() -> None:
+            self.function.cache_put(self.values, key)
+
+        self.run(main())
+
+    @rule(key=KEYS)
+    def refresh(self, key: int) -> None:
+        known = set(self.model.runs)
+        call = self.model.refresh(key)
+        for run in set(self.model.runs) - known:
+            self.unstarted.append(run)
+
+        async def main() -> None:
+            refreshing = asyncio.ensure_future(self.function.cache_refresh(key))
+            self.calls.append((call, refreshing))
+            await steps(12)
+
+        self.run(main())
+
     @rule()
     def clear(self) -> None:
         self.model.clear()
@@ -392,6 +528,19 @@ class CacheAgainstModel(RuleBasedStateMachine):
         assert self.function.cache_parameters()["tasks"] == len(model.runs)
         for key in range(4):
             assert self.function.cache_contains(key) is (key in model.entries)
+        if self.counts:
+            stats = self.function.cache_stats()
+            assert (stats.hits, stats.joins, stats.misses) == (
+                model.hits,
+                model.joins,
+                model.misses,
+            )
+            assert (stats.loads, stats.failures) == (model.loads, model.failures)
+            assert (stats.evictions, stats.expirations) == (
+                model.evictions,
+                model.expirations,
+            )
+            assert stats.currsize == len(model.entries)
         for call, task in self.calls:
             assert task.done() is (call.run is None), (call.outcome, task)
         done = [(call, task) for call, task in self.calls if task.done()]

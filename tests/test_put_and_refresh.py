@@ -336,6 +336,24 @@ async def test_a_refresh_during_a_run_is_a_run_of_its_own_C6(controlled: Any) ->
     assert await function(1) == "new"
 
 
+async def test_a_run_evicted_during_a_refresh_leaves_it_in_its_place_C6_B1(
+    controlled: Any,
+) -> None:
+    function, runs = controlled(maxsize=1)
+    call = start(function(1))
+    await steps()
+    refresh = start(function.cache_refresh(1))
+    await steps()
+    function.cache_put("other", 2)  # evicts the run, not the refresh
+    joining = start(function(1))
+    await steps()
+    runs[0].succeed("old")
+    assert await call == "old"
+    runs[1].succeed("new")
+    assert await refresh == await joining == await function(1) == "new"
+    assert len(runs) == 2
+
+
 @pytest.mark.parametrize("drop", ["invalidate", "clear", "put"])
 async def test_a_refresh_replaces_nothing_that_came_after_it_C6_B1(
     controlled: Any, drop: str
