@@ -92,6 +92,10 @@ def functions(chance: random.Random) -> list[AlruCacheWrapper[[int], int]]:
         async def method(self, number: int) -> int:
             return await origin(number)
 
+        @alru_cache(maxsize=50, per_instance=True)
+        async def own(self, number: int) -> int:
+            return await origin(number)
+
     options: list[dict[str, Any]] = [
         {"maxsize": 100},
         {"maxsize": None, "ttl": 0.05, "jitter": 0.05},
@@ -99,6 +103,15 @@ def functions(chance: random.Random) -> list[AlruCacheWrapper[[int], int]]:
         {"maxsize": 3, "typed": True},
         {"maxsize": 0},
         {"maxsize": 200, "key": lambda number: -number, "ttl": 0.1},
+        {"maxsize": 100, "ttl": lambda value: value % 7 / 100, "ignore": ()},
+        {"maxsize": 100, "error_ttl": {Unlucky: 0.02}},
+        {
+            "maxsize": 100,
+            "ttl": 0.02,
+            "stale_while_revalidate": 0.03,
+            "stale_if_error": 0.05,
+            "stale_retry": 0.005,
+        },
     ]
     cached = [alru_cache(**kind)(origin) for kind in options]
 
@@ -106,7 +119,8 @@ def functions(chance: random.Random) -> list[AlruCacheWrapper[[int], int]]:
     async def outer(number: int) -> int:
         return await cached[0](number)
 
-    return [*cached, outer, Service().method]
+    service = Service()
+    return [*cached, outer, service.method, service.own]
 
 
 async def one_call(function: Any, number: int, tally: Tally) -> None:
@@ -149,8 +163,12 @@ async def caller(
             await asyncio.gather(
                 *[one_call(function, number, tally) for _ in range(20)]
             )
-        elif luck < 0.995:
+        elif luck < 0.98:
             function.cache_invalidate(number)
+        elif luck < 0.985:
+            function.cache_put(3 * number, number)
+        elif luck < 0.995:
+            await one_call(function.cache_refresh, number, tally)
         elif luck < 0.998:
             function.cache_clear()
         else:
