@@ -185,7 +185,11 @@ class Cache:
             raise
         finally:
             del waiter
-        return run.take_value()
+        value = run.take_value()
+        failure = getattr(run, "rescued_from", None)
+        if failure is not None:
+            raise failure  # others are served the old value
+        return value
 
     def store_here(self, method: str) -> Store:
         """Return the store for the running loop, a new one if that is another."""

@@ -56,8 +56,8 @@ class Keeper(Protocol):
     def put(self, key: Hashable, value: Any) -> None:
         """Make *value* the entry of *key*, which is a run's."""
 
-    def insert(self, key: Hashable, value: Any) -> None:
-        """Make *value* the entry of *key*, whatever it was."""
+    def replace(self, run: "Run", value: Any) -> None:
+        """Make *value* the entry of a run that is to replace one."""
 
     def failed(self, run: "Run", error: BaseException) -> Any:
         """Drop a run that failed; return a value to give instead, or ABSENT."""
@@ -99,6 +99,7 @@ class Run:
         "key",
         "loop",
         "place",
+        "rescued_from",
         "starter",
         "store",
         "task",
@@ -125,6 +126,8 @@ class Run:
     #: them have yet to wake up for it.
     value: Any
     unheard: int
+    #: The failure in whose place the waiters get a stale value; not set otherwise.
+    rescued_from: BaseException
 
     # Running
 
@@ -274,7 +277,7 @@ class Run:
             if self.place is HELD:
                 store.put(self.key, value)
             elif self.place is REFRESHING:
-                store.insert(self.key, value)
+                store.replace(self, value)
             elif self.place is EVICTED:
                 store.drop(self)
         except BaseException as error:  # noqa: BLE001  # told to the waiters

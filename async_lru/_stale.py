@@ -116,10 +116,9 @@ class StaleStore(ExpiringStore):
         if type(self.get(run.key, ABSENT)) is Run:
             super().revive(run)
 
-    def insert(self, key: Hashable, value: Any) -> None:
-        # The run is about to end well, or another value has come.
-        self.background.forget(key)
-        super().insert(key, value)
+    def replace(self, run: Run, value: Any) -> None:
+        self.background.forget(run.key)
+        super().replace(run, value)
 
     def failed(self, run: Run, error: BaseException) -> Any:
         is_refresh = run.place is REFRESHING
@@ -134,6 +133,7 @@ class StaleStore(ExpiringStore):
         if isinstance(error, Exception):
             if now < entry.fresh_until + self.lifetimes.stale_if_error:
                 rescued = entry.value
+                run.rescued_from = error
             if in_background and (run.waiters or rescued is not ABSENT):
                 report(error, self.loop)  # what its callers get is something else
         return rescued

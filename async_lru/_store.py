@@ -186,6 +186,10 @@ class Store:
             mend(self.entries)
             raise
 
+    def replace(self, run: Run, value: Any) -> None:
+        """Make *value* the entry of a run that is to replace one."""
+        self.insert(run.key, value)
+
     def insert(self, key: Hashable, value: Any) -> None:
         """Make *value* the entry of *key*, whatever it was, and the newest."""
         if not self.limit:

@@ -186,15 +186,14 @@ async def test_each_call_gets_an_exception_of_its_own_C11(error: Exception) -> N
     lengths = set()
     raised = []
     for _ in range(5):
-        try:
-            await function(error)
-        except type(error) as caught:
-            raised.append(caught)
-            lengths.add(len(traceback.extract_tb(caught.__traceback__)))
-            assert caught.args == error.args
-            assert str(caught) == str(error)
-            assert vars(caught) == vars(error)
-            assert caught.__context__ is None
+        caught = await start(outcome(function(error)))
+        raised.append(caught)
+        lengths.add(len(traceback.extract_tb(caught.__traceback__)))
+        assert type(caught) is type(error)
+        assert caught.args == error.args
+        assert str(caught) == str(error)
+        assert vars(caught) == vars(error)
+        assert caught.__context__ is None
     assert len({id(one) for one in raised}) == 5
     assert len(lengths) <= 2  # the first has the function in it
     assert len(function.runs) == 1

@@ -173,9 +173,7 @@ async def test_a_value_put_meanwhile_stays_C8(controlled: Make, clock: Clock) ->
     await steps()
     function.cache_put("put", 1)
     await steps()
-    if not runs[0].future.done():
-        runs[0].succeed("new")
-    await steps()
+    assert runs[0].future.cancelled()
     assert await call(function) == "put"
     assert function.cache_parameters()["tasks"] == 0
 
@@ -313,6 +311,22 @@ async def test_an_explicit_refresh_raises_C8_C6(controlled: Make, clock: Clock) 
     runs[0].fail(ValueError())
     assert isinstance(await refresh, ValueError)
     assert await call(function) == "old"
+
+
+async def test_a_refresh_raises_what_the_old_value_hides_from_others_C8_C6(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_if_error=20)
+    await clock.advance(10)
+    refreshes = [start(outcome(function.cache_refresh(1))) for _ in range(2)]
+    await steps()
+    joining = start(function(1))
+    await steps()
+    assert len(runs) == 1
+    runs[0].fail(ValueError())
+    assert await joining == "old"
+    for error in await asyncio.gather(*refreshes):
+        assert isinstance(error, ValueError)
 
 
 async def test_a_refresh_joins_the_background_run_C8_C6(
