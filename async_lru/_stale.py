@@ -41,12 +41,16 @@ class Background:
         run.waiters[waiter] = None  # nobody's: no run waits for this one
         self.runs[run.key] = run, waiter
 
-    def forget(self, key: Hashable) -> Run | None:
-        """Leave the run of *key*, if there is one, to those who have joined it."""
-        run, waiter = self.runs.pop(key, (None, None))
-        if run is not None and waiter is not None and run.waiters is not None:
-            run.waiters.pop(waiter, None)
-        return run
+    def forget(self, run: Run) -> bool:
+        """Leave *run* to those who have joined it; tell whether it was here."""
+        known, waiter = self.runs.get(run.key, (None, None))
+        if known is not run:  # another of the same key may be
+            return False
+        del self.runs[run.key]
+        assert waiter is not None
+        assert run.waiters is not None
+        del run.waiters[waiter]
+        return True
 
     def end(self, entry: Entry) -> None:
         """Cancel the run that is to replace *entry*, if nobody waits for it."""
@@ -117,13 +121,13 @@ class StaleStore(ExpiringStore):
             super().revive(run)
 
     def replace(self, run: Run, value: Any) -> None:
-        self.background.forget(run.key)
+        self.background.forget(run)
         super().replace(run, value)
 
     def failed(self, run: Run, error: BaseException) -> Any:
         is_refresh = run.place is REFRESHING
         entry = self.get(run.key, ABSENT)
-        in_background = self.background.forget(run.key) is run
+        in_background = self.background.forget(run)
         super().failed(run, error)
         if not is_refresh or type(entry) is Run:
             return ABSENT

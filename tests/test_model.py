@@ -333,7 +333,7 @@ class Model:
         run.waiting.remove(call)
         call.outcome = asyncio.CancelledError
         call.run = None
-        if not run.waiting:
+        if not run.waiting and not run.background:
             self.drop(run)
             self.cancel_run(run)
 
@@ -669,6 +669,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
 
     def end_well(self) -> None:
         self.is_stubborn.clear()
+        self.model.clear()  # and with it what goes on in the background
         closing = self.loop.create_task(
             self.function.cache_close(wait=self.closing_waits)
         )

@@ -148,6 +148,24 @@ async def test_a_background_run_does_not_outlive_its_entry_C8(
     assert function.cache_parameters()["tasks"] == 0
 
 
+async def test_an_older_run_that_fails_leaves_a_background_run_alone_C8_B1(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = controlled(ttl=10, stale_while_revalidate=20)
+    older = start(outcome(function(1)))
+    await steps()
+    function.cache_put("put", 1)
+    await clock.advance(10)
+    assert await call(function) == "put"
+    await steps()
+    runs[0].fail(ValueError())
+    assert isinstance(await older, ValueError)
+    assert not runs[1].future.done()
+    function.cache_invalidate(1)
+    await steps()
+    assert runs[1].future.cancelled()
+
+
 async def test_a_background_run_that_somebody_joined_goes_on_C8(
     controlled: Make, clock: Clock
 ) -> None:
