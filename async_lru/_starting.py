@@ -73,6 +73,10 @@ def start_run(  # noqa: PLR0917  # keywords cost time
     Returns the run and the future to wait on, or the value and None if the run has
     ended already. *admit* is called in place of the store's own, which makes the run
     an entry.
+
+    From Python 3.12 on, and where nobody but asyncio makes tasks, the function takes
+    its first step here: see step and step_bare. While it does the run is in
+    starts.steps, and if it goes on it is in store.runs from then on.
     """
     loop = store.loop
     starts = store.starts
