@@ -226,7 +226,9 @@ class Cache:
         former, self.store = self.store, store
         if store.loop is not None:
             self.starts = store.starts
-        store.timed = former.timed
+        if former.timed:
+            store.timed = True
+            store.begin = BEGIN
         former.retire()
         self.forget_dead_runs()
 
