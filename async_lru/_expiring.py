@@ -9,7 +9,7 @@ from typing import Any
 
 from ._expiry import ByDeadline, Entry, Expiry, InOrder
 from ._failures import KeptFailure
-from ._order import mend
+from ._order import mend, take
 from ._runs import ABSENT, HELD, Run
 from ._store import Store
 
@@ -88,7 +88,7 @@ class ExpiringStore(Store):
         deadline = self.lifetimes.until(value, now) if ttl is None else now + ttl
         if deadline <= now:
             self.left += 1
-            self.entries.pop(key, None)
+            take(self.entries, key, None)
         else:
             self.hold(key, Entry(key, value, deadline))
 

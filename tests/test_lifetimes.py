@@ -98,6 +98,39 @@ async def test_a_ttl_that_raises_is_the_callers_error_C1() -> None:
     assert function.cache_info().currsize == 0
 
 
+@pytest.mark.parametrize("fails_at", range(1, 16))
+async def test_a_key_that_fails_while_its_value_is_not_stored_C1(fails_at: int) -> None:
+    """The cache is of use afterwards, whichever comparison it was that failed."""
+
+    class Key:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            comparisons.append(other)
+            if len(comparisons) == fails_at:
+                raise ZeroDivisionError
+            return self is other
+
+    comparisons: list[Any] = [None] * 100
+
+    @alru_cache(maxsize=2, ttl=lambda result: result)
+    async def function(key: Any) -> int:
+        return 0 if key is dying else 100
+
+    dying, *others = [Key() for _ in range(3)]
+    for key in others:
+        await function(key)
+    comparisons.clear()
+    await outcome(function(dying))
+    comparisons.extend([None] * 100)
+    for key in range(3):
+        await function(key)
+    assert function.cache_info().currsize == 2
+    assert function.cache_contains(1)
+    assert function.cache_contains(2)
+
+
 class NotFound(LookupError):
     pass
 
