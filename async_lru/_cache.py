@@ -11,7 +11,7 @@ from ._loops import warn_of_reset
 from ._memory import size_of
 from ._runs import ABSENT, HELD, REFRESHING, Run, current_run, report
 from ._stale import StaleEntry, StaleStore
-from ._starting import BEGIN, enclosing_run, start_run, starts_of
+from ._starting import enclosing_run, start_run, starts_of
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._store import Store
 
@@ -24,6 +24,7 @@ class Cache:
 
     __slots__ = (
         "closed",
+        "counted",
         "function",
         "make_key",
         "make_store",
@@ -61,6 +62,8 @@ class Cache:
         self.warned = False
         #: The entries; they belong to no loop before the first call.
         self.store = Store(None, maxsize, self.runs)
+        #: Where the counters are once the cache is closed, until they are cleared.
+        self.counted: Store | None = None
         #: What is being started in the loop of the last call.
         self.starts = self.store.starts
 
@@ -227,8 +230,7 @@ class Cache:
         if store.loop is not None:
             self.starts = store.starts
         if former.timed:
-            store.timed = True
-            store.begin = BEGIN
+            store.time_all()
         former.retire()
         self.forget_dead_runs()
 
@@ -253,6 +255,7 @@ class Cache:
     def clear(self) -> None:
         """Drop every entry and zero the counters; stay in the same loop."""
         loop = self.store.loop
+        self.counted = None
         self.replace_store(
             Store(None, self.maxsize, self.runs)
             if loop is None
@@ -261,20 +264,19 @@ class Cache:
 
     def info(self) -> CacheInfo:
         """Return the counters and the number of entries."""
-        store = self.store
+        store = self.counted or self.store
         store.drop_due()
         return CacheInfo(store.hits, store.misses, self.maxsize, len(store.entries))
 
     def stats(self) -> CacheStats:
         """Return all that is counted."""
-        store = self.store
+        store = self.counted or self.store
         store.drop_due()
         if not store.timed:  # from now on
-            store.timed = True
-            store.begin = BEGIN
+            store.time_all()
         in_flight = self.runs_in_flight()
         ended = store.misses + store.refreshes
-        ended -= sum(getattr(run, "store", None) is store for run in in_flight)
+        ended -= sum(run.store is store for run in in_flight)
         entered = store.entered + (store.misses if store.limit else 0)
         left = store.left + store.expired()
         return CacheStats(
@@ -312,10 +314,10 @@ class Cache:
     async def close(self, *, wait: bool) -> None:
         """Refuse calls from now on, and return when no run is in flight."""
         here = get_running_loop()
-        self.closed = True
-        store = Store(None, self.maxsize, self.runs)
-        store.keep_counts_of(self.store)
-        self.replace_store(store)
+        if not self.closed:
+            self.closed = True
+            self.counted = self.store  # by the runs that have yet to end, too
+        self.replace_store(Store(None, self.maxsize, self.runs))
         runs_by_loop: dict[AbstractEventLoop, list[Run]] = defaultdict(list)
         for run in self.runs_in_flight():
             runs_by_loop[run.loop].append(run)

@@ -240,8 +240,11 @@ def is_native(function: object) -> bool:  # pragma: py-lt-312
     )
 
 
+#: How runs begin that are timed even if they end at once.
+BEGIN_TIMED: Begin = step if EAGER else schedule
+
 #: How the runs of a new cache begin.
-BEGIN: Begin = step if EAGER else schedule
+BEGIN: Begin = BEGIN_TIMED
 
 
 def enclosing_run(starts: Starts) -> Run | None:

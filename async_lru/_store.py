@@ -10,19 +10,7 @@ from typing import Any
 from ._loops import clock_of, is_stock, ticker_of
 from ._order import mend, take
 from ._runs import ABSENT, DROPPED, EVICTED, HELD, REFRESHING, Run
-from ._starting import BEGIN, starts_of
-
-_COUNTS = (
-    "hits",
-    "joins",
-    "misses",
-    "refreshes",
-    "failures",
-    "cancelled",
-    "entered",
-    "left",
-    "load_seconds",
-)
+from ._starting import BEGIN, BEGIN_TIMED, starts_of
 
 
 class Store:
@@ -50,7 +38,6 @@ class Store:
         "load_seconds",
         "loop",
         "misses",
-        "past",
         "refreshes",
         "retired",
         "runs",
@@ -91,8 +78,8 @@ class Store:
         self.limit = sys.maxsize if maxsize is None else maxsize
         self.runs = runs
         self.retired = False
-        # What is counted. All that can be is told from something else, which costs
-        # nothing on the ways that matter: see _stats.
+        # What is counted. Cache.stats makes out the rest, which so costs nothing on the
+        # ways that matter.
         self.hits = 0
         self.joins = 0
         self.misses = 0
@@ -103,18 +90,15 @@ class Store:
         #: by eviction or in time.
         self.entered = 0
         self.left = 0
-        self.past = 0
         self.load_seconds = 0.0
         #: Whether runs that end at once are to be timed too.
         self.timed = False
         self.clock: Any = clock_of(loop)
 
-    def keep_counts_of(self, other: "Store") -> None:
-        """Go on counting where *other* is."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(other, name))
-        self.past = other.expired()
-        self.left += len(other.entries)
+    def time_all(self) -> None:
+        """Time the runs from now on that end at once, too."""
+        self.timed = True
+        self.begin = BEGIN_TIMED
 
     def contains(self, key: Hashable) -> bool:
         """Tell whether *key* has an entry."""
@@ -236,7 +220,7 @@ class Store:
         """Drop the entry of *key* and tell whether there was one."""
         if self.aside:
             self.aside.pop(key, ABSENT).place = DROPPED
-        try:
+        try:  # as take, for a call less
             entry = self.entries.pop(key, ABSENT)
         except BaseException:
             mend(self.entries)
@@ -262,7 +246,7 @@ class Store:
 
     def expired(self) -> int:
         """Return how many entries have gone in time."""
-        return self.past
+        return 0
 
     def drop_due(self) -> None:
         """Drop the entries whose time has come."""
@@ -272,8 +256,12 @@ class Store:
         self.retired = True
         for run in list(self.runs):
             run.place = DROPPED
+        for run in self.starts.steps:  # which are in runs after their first step only
+            if run.store is self:
+                run.place = DROPPED
         # What dies here may call back: let it find the entries gone.
         dropped = [*self.aside.items(), *self.entries.items()]
+        self.left += len(self.entries)
         self.aside = {}
         self.entries.clear()
         del dropped

@@ -128,6 +128,54 @@ async def test_runs_of_dropped_entries_are_counted_where_they_began_C4(
     assert function.cache_stats().loads == 0
 
 
+@pytest.mark.parametrize("wait", [False, True])
+async def test_runs_that_end_after_closing_are_counted_as_what_they_are_C4_A9(
+    controlled: Any, wait: bool
+) -> None:
+    function, runs = controlled(maxsize=2)
+    call = start(outcome(function(1)))
+    await steps()
+    closing = start(function.cache_close(wait=wait))
+    await asyncio.sleep(0)
+    stats = function.cache_stats()
+    assert (stats.misses, stats.loads, stats.in_flight, stats.currsize) == (1, 0, 1, 0)
+    if wait:
+        runs[0].succeed()
+    await closing
+    await call
+    for _ in range(2):
+        stats = function.cache_stats()
+        assert (stats.misses, stats.loads, stats.failures) == (1, int(wait), 0)
+        assert (stats.evictions, stats.in_flight, stats.currsize) == (0, 0, 0)
+        await function.cache_close()
+    function.cache_clear()
+    assert function.cache_stats().misses == function.cache_info().misses == 0
+
+
+async def test_expirations_are_told_after_closing_too_C4_A9(clock: Clock) -> None:
+    function, _ = counted(ttl=10, maxsize=2)
+    for key in range(3):
+        await function(key)
+    await clock.advance(10)
+    await function(3)
+    await function.cache_close()
+    stats = function.cache_stats()
+    assert (stats.evictions, stats.expirations, stats.currsize) == (1, 2, 0)
+
+
+async def test_a_run_that_closes_its_cache_at_once_stores_nothing_C4_B3() -> None:
+    @alru_cache
+    async def function(key: int) -> int:
+        if key == 2:
+            await function.cache_close(wait=True)
+        return key
+
+    for key in range(3):
+        assert await function(key) == key
+    assert function.cache_info() == (0, 3, 128, 0)
+    assert function.cache_memory() == 0
+
+
 async def test_runs_that_end_at_once_are_timed_when_asked_C4(clock: Clock) -> None:
     @alru_cache
     async def function(key: int) -> None:
