@@ -2,8 +2,8 @@
 
 The coroutine function that users call is put together from the lines that its
 cache needs and no others, as ``collections.namedtuple`` puts its classes together:
-options that are not used cost nothing, and nothing is written twice. Whatever is
-no plain hit is left to ``Cache.run_for``.
+options that are not used cost nothing, and nothing is written twice. What is no hit
+is left to ``start_run`` if it is a plain miss, and otherwise to the cache.
 """
 
 from asyncio import CancelledError, get_running_loop

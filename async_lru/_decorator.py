@@ -257,7 +257,7 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
 
     wrapper = make_wrapper()
     if options.per_instance:
-        wrapper = PerInstance(wrapper, make_wrapper, name)
+        wrapper = PerInstance(wrapper, make_wrapper)
         _name(wrapper.func, described)
     functools.update_wrapper(wrapper, described)
     wrapper.__wrapped__ = function

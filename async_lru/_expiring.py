@@ -9,7 +9,7 @@ from typing import Any
 
 from ._expiry import ByDeadline, Entry, Expiry, InOrder
 from ._failures import KeptFailure
-from ._order import mend, take
+from ._order import take
 from ._runs import ABSENT, HELD, Run
 from ._store import Store
 
@@ -94,11 +94,7 @@ class ExpiringStore(Store):
 
     def hold(self, key: Hashable, entry: Entry) -> None:
         """Make *entry* the one of *key*."""
-        try:
-            self.entries[key] = entry
-        except BaseException:
-            mend(self.entries)
-            raise
+        Store.put(self, key, entry)
         self.expiry.add(entry)
 
     def failed(self, run: Run, error: BaseException) -> Any:

@@ -16,9 +16,8 @@ def size_of(objects: Iterable[Any]) -> int:
     total = 0
     seen: set[int] = set()
     pending: deque[Any] = deque(objects)
-    kept: list[
-        Any
-    ] = []  # what is made here must not be freed: its id would be used again
+    # What is made here must not be freed: its id would be used again.
+    kept: list[Any] = []
     while pending:
         item: Any = pending.popleft()
         if id(item) in seen or isinstance(item, _SHARED):

@@ -21,11 +21,9 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     The caches are found by the identity of the instance, and die with it.
     """
 
-    __slots__ = ("_closed", "_make_wrapper", "_name", "_wrappers")
+    __slots__ = ("_make_wrapper", "_wrappers")
 
     _make_wrapper: Callable[[], AlruCacheWrapper[..., Any]]
-    _name: str
-    _closed: bool
     #: By the id of the instance, with a reference that takes the cache away.
     _wrappers: dict[int, tuple["weakref.ref[Any]", AlruCacheWrapper[..., Any]]]
 
@@ -33,7 +31,6 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         cls,
         template: AlruCacheWrapper[..., Any],
         make_wrapper: Callable[[], AlruCacheWrapper[..., Any]],
-        name: str,
     ) -> "Self":
         wrappers: dict[int, Any] = {}
 
@@ -43,8 +40,6 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
         self = super().__new__(cls, template._cache, call, call)
         self._make_wrapper = make_wrapper
-        self._name = name
-        self._closed = False
         self._wrappers = wrappers
         return self
 
@@ -58,12 +53,12 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             reference = weakref.ref(instance, lambda _: wrappers.pop(key, None))
         except TypeError:
             raise TypeError(
-                f"{self._name} has per_instance=True, but a {type(instance).__qualname__} "
+                f"{self._cache.name} has per_instance=True, but a {type(instance).__qualname__} "
                 'cannot be weakly referenced: add "__weakref__" to the __slots__ of the '
                 "class, or leave per_instance out"
             ) from None
         wrapper = self._make_wrapper()
-        wrapper._cache.closed = self._closed
+        wrapper._cache.closed = self._cache.closed
         return wrappers.setdefault(key, (reference, wrapper))[1]
 
     def _all(self) -> list[AlruCacheWrapper[..., Any]]:
@@ -111,7 +106,6 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         parameters["tasks"] = sum(
             wrapper.cache_parameters()["tasks"] for wrapper in self._all()
         )
-        parameters["closed"] = self._closed
         return parameters
 
     def cache_stats(self) -> CacheStats:
@@ -128,7 +122,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             wrapper.cache_clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
-        self._closed = True
+        await self._cache.close(wait=wait)
         await asyncio.gather(
             *(wrapper.cache_close(wait=wait) for wrapper in self._all())
         )
