@@ -143,6 +143,7 @@ except KeyError:
 # came by name.
 _ARGUMENTS = {
     "any": ("*args, **kwargs", ""),
+    "two or more": ("*args, **kwargs", ""),
     "one": (
         "argument=ABSENT, /, named=ABSENT",
         """
@@ -177,6 +178,12 @@ elif len(args) == 1 and (type(args[0]) is int or type(args[0]) is str):
     key = args[0]
 else:
     key = args
+""",
+    ("default", "two or more"): """
+if kwargs:
+    key = (*args, *kwargs, KEYWORDS, *kwargs.values())
+else:
+    key = args  # one alone is too few, as the function will say
 """,
     ("default", "one"): """
 if named is ABSENT:
@@ -222,7 +229,7 @@ def call_of_function(cache: Cache, needs: Needs) -> Call:
     names = _plain_parameters(cache.function)
     if names is not None and len(names) == 1 and needs.key != "own":
         return _call(cache, needs, "one", names[0])
-    return _call(cache, needs, "any")
+    return _call_of_any(cache, needs)
 
 
 def call_of_method(cache: Cache, needs: Needs) -> Call:
@@ -230,6 +237,16 @@ def call_of_method(cache: Cache, needs: Needs) -> Call:
     names = _plain_parameters(cache.function)
     if names is not None and len(names) == len(("self", "one")) and needs.key != "own":
         return _call(cache, needs, "self and one", names[1])
+    return _call_of_any(cache, needs)
+
+
+def _call_of_any(cache: Cache, needs: Needs) -> Call:
+    """Return the coroutine function for calls with any number of arguments."""
+    names = _plain_parameters(cache.function)
+    if names is not None and needs.key == "default":
+        defaults = cache.function.__defaults__ or ()
+        if len(names) - len(defaults) > 1:
+            return _call(cache, needs, "two or more")
     return _call(cache, needs, "any")
 
 

@@ -101,7 +101,8 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         argument is not hashable.
         """
         cache = self._cache
-        return cache.store.remove(cache.make_key(args, kwargs))
+        make_key = cache.make_key  # see _calls on Python 3.11
+        return cache.store.remove(make_key(args, kwargs))
 
     def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Store *value* as the result for these arguments, without a run.

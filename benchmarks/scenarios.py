@@ -62,7 +62,7 @@ class Counted:
     def __init__(self, peer: Peer, *, suspends: bool = False, **options: Any) -> None:
         self.runs = 0
 
-        async def at_once(number: int, other: int = 0) -> int:
+        async def two(number: int, other: int) -> int:
             self.runs += 1
             return number + 1
 
@@ -80,7 +80,7 @@ class Counted:
             return number + 1
 
         self.two = options.pop("two", False)
-        function: Any = suspending if suspends else at_once if self.two else one
+        function: Any = suspending if suspends else two if self.two else one
         if peer.sync:
             require(not suspends and not self.two, "await")
             function = plain

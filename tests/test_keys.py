@@ -115,6 +115,58 @@ async def test_keys_of_one_parameter_are_those_of_functools_A2(
         assert not cached.cache_contains(*other[0], **other[1])
 
 
+async def two(a: Any, b: Any) -> Any:
+    return a, b
+
+
+async def one_or_two(a: Any, b: Any = None) -> Any:
+    return a, b
+
+
+async def none_to_two(a: Any = None, b: Any = None) -> Any:
+    return a, b
+
+
+async def two_or_three(a: Any, b: Any, c: Any = None) -> Any:
+    return a, b, c
+
+
+TWO_PARAMETERS_CALLS = [
+    *((args, kwargs) for args, kwargs in CALLS if kwargs.keys() <= {"a", "b"}),
+    ((1,), {"b": 2}),
+    ((1.0,), {"b": 2}),
+    (("b", 2), {}),
+]
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("function", [two, one_or_two, none_to_two, two_or_three])
+async def test_keys_of_two_parameters_are_those_of_functools_A2(
+    function: Callable[..., Any], typed: bool
+) -> None:
+    def same(*args: Any, **kwargs: Any) -> Any:
+        coroutine = function(*args, **kwargs)
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            return end.value
+
+    async def called(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        try:
+            result = call(*args, **kwargs)
+            return await result if asyncio.iscoroutine(result) else result
+        except TypeError:
+            return TypeError
+
+    for one, other in product(TWO_PARAMETERS_CALLS, TWO_PARAMETERS_CALLS):
+        sync = functools.lru_cache(typed=typed)(same)
+        cached = alru_cache(typed=typed)(function)
+        for args, kwargs in (one, other):
+            expected = await called(sync, args, kwargs)
+            assert await called(cached, args, kwargs) == expected
+        assert cached.cache_info() == sync.cache_info(), (one, other)
+
+
 @pytest.mark.parametrize("typed", [False, True])
 async def test_keys_of_a_method_of_one_parameter_are_those_of_functools_A2(
     typed: bool,
