@@ -4,6 +4,7 @@ from ._batching import batched
 from ._by_value import by_value
 from ._decorator import alru_cache
 from ._loops import AlruCacheLoopResetWarning
+from ._registry import all_caches
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._wrapper import AlruCacheBoundMethod, AlruCacheWrapper
 
@@ -16,6 +17,7 @@ __all__ = (
     "CacheInfo",
     "CacheParameters",
     "CacheStats",
+    "all_caches",
     "alru_cache",
     "batched",
     "by_value",

@@ -262,6 +262,12 @@ class Cache:
             else self.make_store(loop, self.runs)
         )
 
+    def reset(self) -> None:
+        """Make everything as it was before the first call."""
+        self.closed = self.warned = False
+        self.counted = None
+        self.replace_store(Store(None, self.maxsize, self.runs))
+
     def info(self) -> CacheInfo:
         """Return the counters and the number of entries."""
         store = self.counted or self.store

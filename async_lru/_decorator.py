@@ -15,6 +15,7 @@ from ._calls import call_of_function, call_of_method
 from ._expiring import ExpiringStore
 from ._options import Options, checked
 from ._per_instance import PerInstance
+from ._registry import is_disabled, register
 from ._runs import Run
 from ._stale import StaleStore
 from ._store import Store
@@ -232,6 +233,8 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
     store_class: Any = StaleStore if lifetimes.stale else ExpiringStore
 
     def make_store(loop: AbstractEventLoop, runs: set[Run]) -> Store:
+        if is_disabled():
+            return Store(loop, 0, runs)
         if not lifetimes:
             return Store(loop, options.maxsize, runs)
         made: Store = store_class(loop, options.maxsize, runs, lifetimes)
@@ -261,6 +264,7 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
         _name(wrapper.func, described)
     functools.update_wrapper(wrapper, described)
     wrapper.__wrapped__ = function
+    register(wrapper)
     return wrapper
 
 

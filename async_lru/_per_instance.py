@@ -121,6 +121,11 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         for wrapper in self._all():
             wrapper.cache_clear()
 
+    def _reset(self) -> None:
+        for wrapper in self._all():
+            wrapper._reset()
+        super()._reset()
+
     async def cache_close(self, *, wait: bool = False) -> None:
         await self._cache.close(wait=wait)
         await asyncio.gather(

@@ -218,6 +218,10 @@ class AlruCacheWrapper(_Callable[_P, _R]):
 
     # The function in its module is the one there is, as with functools.
 
+    def _reset(self) -> None:
+        """Make the cache as it was before the first call."""
+        self._cache.reset()
+
     def __copy__(self) -> "AlruCacheWrapper[_P, _R]":
         return self
 

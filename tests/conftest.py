@@ -8,6 +8,8 @@ import pytest
 
 from async_lru import AlruCacheWrapper, _starting, _store, alru_cache
 
+pytest_plugins = ["pytester"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
