@@ -19,6 +19,7 @@ help:
 demo: $(VENV)/ready
 	$(BIN)/python examples/get_pep.py
 	$(BIN)/python examples/user_service.py
+	$(BIN)/python examples/metrics.py
 
 test: lint typecheck
 	@for python in $(or $(PYTHONS),python3); do \

@@ -1,0 +1,125 @@
+"""Metrics of caches for Prometheus: ``pip install async-lru[prometheus]``.
+
+.. versionadded:: 3.0
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from ._registry import all_caches
+from ._stats import CacheStats
+
+__all__ = ("CacheCollector",)
+
+#: Metrics by the ends of their names: the field of CacheStats, and what is said of it.
+_COUNTERS = {
+    "hit": ("hits", "Calls answered by an entry, finished or in flight"),
+    "join": ("joins", "Hits that waited for a run in flight"),
+    "miss": ("misses", "Calls that started a run"),
+    "load_failure": ("failures", "Runs that raised"),
+    "eviction": ("evictions", "Entries dropped because there were too many"),
+    "expiration": ("expirations", "Entries dropped because their time had come"),
+}
+_GAUGES = {
+    "entries": ("currsize", "Entries held, those of runs in flight included"),
+    "max_entries": ("maxsize", "Entries held at most, where there is a bound"),
+    "loads_in_flight": ("in_flight", "Runs in flight"),
+}
+
+
+class HasStats(Protocol):
+    """What has a cache: a decorated function or a bound method."""
+
+    def cache_stats(self) -> CacheStats:
+        """Return all that is counted."""
+        ...
+
+
+class CacheCollector(Collector):
+    """Exports ``cache_stats()`` of caches, each under its name in the label ``cache``.
+
+    >>> from prometheus_client import REGISTRY
+    >>> REGISTRY.register(CacheCollector())
+
+    *caches* maps names to decorated functions or bound methods. Without it all functions
+    there are at each scrape are exported, as ``module.qualname``; those of the same name, made
+    by one decorator in a function that was called twice, say, are summed. *namespace* is what
+    the names of the metrics begin with.
+
+    The names are those of Prometheus' own collectors for caches in Java:
+    ``async_lru_cache_hit_total``, ``..._miss_total``, ``..._eviction_total``,
+    ``..._load_failure_total`` and so on are counters, ``..._entries``, ``..._max_entries`` and
+    ``..._loads_in_flight`` gauges, and ``..._load_duration_seconds`` a summary of the runs that
+    returned a value. ``cache_clear()`` sets counters back, which ``rate()`` takes for what it
+    is, a restart.
+
+    Raises TypeError if a value of *caches* has no cache. May be scraped from any thread.
+    """
+
+    def __init__(
+        self,
+        caches: Mapping[str, HasStats] | None = None,
+        *,
+        namespace: str = "async_lru_cache",
+    ) -> None:
+        for name, cache in () if caches is None else caches.items():
+            if not hasattr(cache, "cache_stats"):
+                raise TypeError(
+                    f"caches[{name!r}] has no cache_stats: pass what alru_cache "
+                    f"returned, not {cache!r}"
+                )
+        self._caches = None if caches is None else dict(caches)
+        self._namespace = namespace
+        self._stats()  # from now on all loads are timed
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the metrics without their values."""
+        return self._families({})
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of now."""
+        return self._families(self._stats())
+
+    def _stats(self) -> dict[str, list[CacheStats]]:
+        found: dict[str, list[CacheStats]] = {}
+        for name, cache in self._named():
+            found.setdefault(name, []).append(cache.cache_stats())
+        return found
+
+    def _named(self) -> Iterable[tuple[str, HasStats]]:
+        if self._caches is not None:
+            return list(self._caches.items())
+        return [(f"{c.__module__}.{c.__qualname__}", c) for c in all_caches()]
+
+    def _families(self, stats: dict[str, list[CacheStats]]) -> Iterator[Metric]:
+        for metrics, kind in (
+            (_COUNTERS, CounterMetricFamily),
+            (_GAUGES, GaugeMetricFamily),
+        ):
+            for ending, (field, told) in metrics.items():
+                family = kind(f"{self._namespace}_{ending}", told, labels=["cache"])
+                for name, parts in stats.items():
+                    values = [getattr(part, field) for part in parts]
+                    if None not in values:
+                        family.add_metric([name], sum(values))
+                yield family
+        durations = SummaryMetricFamily(
+            f"{self._namespace}_load_duration_seconds",
+            "Seconds that the runs took that returned a value",
+            labels=["cache"],
+        )
+        for name, parts in stats.items():
+            durations.add_metric(
+                [name],
+                count_value=sum(part.loads for part in parts),
+                sum_value=sum(part.load_seconds for part in parts),
+            )
+        yield durations
