@@ -67,7 +67,8 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     _cache: Cache
     _call_of_method: Call
 
-    def __new__(cls, cache: Cache, call: Call, call_of_method: Call) -> "Self":
+    # Not for users, whose checkers need not know what a Cache is.
+    def __new__(cls, cache: Any, call: Call, call_of_method: Call) -> "Self":
         self = super().__new__(cls, call)
         self._cache = cache
         self._call_of_method = call_of_method
@@ -194,7 +195,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     ) -> "AlruCacheWrapper[_P, _R]": ...
     @overload
     def __get__(
-        self: "AlruCacheWrapper[Concatenate[Any, _Q], _R]",
+        self: Callable[Concatenate[Any, _Q], Coroutine[Any, Any, _R]],
         instance: object,
         owner: type | None = None,
         /,

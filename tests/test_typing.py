@@ -1,10 +1,14 @@
-"""B10: what mypy and pyright make of decorated functions."""
+"""B10: what type checkers make of decorated functions."""
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,58 +16,98 @@ TOP = Path(__file__).parent.parent
 GOOD = Path("tests/typing/good.py")
 BAD = Path("tests/typing/bad.py")
 
-
-def errors_of_mypy(path: Path) -> set[int]:
-    """Return the lines of *path* in which mypy finds errors."""
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary", path],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode in (0, 1), checked.stdout + checked.stderr
-    found = re.findall(r"^(.+):(\d+): error: ", checked.stdout, re.MULTILINE)
-    assert {file for file, _ in found} <= {str(path)}, checked.stdout
-    return {int(line) for _, line in found}
-
-
-def errors_of_pyright(path: Path) -> set[int]:
-    """Return the lines of *path* in which pyright finds errors."""
-    checked = subprocess.run(
-        [sys.executable, "-m", "pyright", "--outputjson"]
-        + ["--pythonpath", sys.executable, path],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode in (0, 1), checked.stdout + checked.stderr
-    return {
-        found["range"]["start"]["line"] + 1
-        for found in json.loads(checked.stdout)["generalDiagnostics"]
-        if found["severity"] == "error"
-    }
-
-
-def bad_lines() -> set[int]:
-    """Return the lines of BAD that must have an error: all but the definitions."""
-    lines = (TOP / BAD).read_text().splitlines()
-    return set(range(lines.index("async def bad() -> None:") + 2, len(lines) + 1))
-
-
 pytestmark = pytest.mark.skipif(
     sys.implementation.name != "cpython", reason="the checkers need CPython"
 )
 
-CHECKERS = pytest.mark.parametrize("errors_in", [errors_of_mypy, errors_of_pyright])
+
+def run(checker: str, *arguments: object) -> str:
+    """Return what a checker prints."""
+    found = shutil.which(checker, path=sysconfig.get_path("scripts"))
+    if found is None:
+        pytest.skip(f"{checker} is not installed for this Python")
+    checked = subprocess.run(
+        [found, *map(str, arguments)],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode in (0, 1), checked.stdout + checked.stderr
+    return checked.stdout
+
+
+def mypy(path: Path) -> Iterator[tuple[str, int]]:
+    printed = run("mypy", "--no-error-summary", path)
+    for file, line in re.findall(r"^(.+):(\d+): error: ", printed, re.MULTILINE):
+        yield file, int(line)
+
+
+def pyright(path: Path, checker: str = "pyright") -> Iterator[tuple[str, int]]:
+    printed = run(checker, "--outputjson", "--pythonpath", sys.executable, path)
+    for found in json.loads(printed)["generalDiagnostics"]:
+        if found["severity"] == "error":
+            yield found["file"], found["range"]["start"]["line"] + 1
+
+
+def basedpyright(path: Path) -> Iterator[tuple[str, int]]:
+    return pyright(path, "basedpyright")
+
+
+def pyrefly(path: Path) -> Iterator[tuple[str, int]]:
+    interpreter = ("--python-interpreter-path", sys.executable)
+    printed = run("pyrefly", "check", "--output-format", "json", *interpreter, path)
+    for found in json.loads(printed)["errors"]:
+        if found["severity"] == "error":
+            yield found["path"], found["line"]
+
+
+def ty(path: Path) -> Iterator[tuple[str, int]]:
+    interpreter = ("--python", sys.executable)
+    printed = run("ty", "check", "--output-format", "concise", *interpreter, path)
+    for file, line in re.findall(r"^(.+?):(\d+):\d+: error", printed, re.MULTILINE):
+        yield file, int(line)
+
+
+CHECKERS = pytest.mark.parametrize(
+    "checker",
+    [mypy, pyright, basedpyright, pyrefly, ty],
+    ids=lambda check: check.__name__,
+)
+
+
+def errors(checker: Callable[[Path], Any], path: Path) -> set[int]:
+    """Return the lines of *path* in which a checker finds errors."""
+    found = list(checker(path))
+    assert {(TOP / file).resolve() for file, _ in found} <= {(TOP / path).resolve()}
+    return {line for _, line in found}
+
+
+def lines(path: Path) -> list[str]:
+    return (TOP / path).read_text().splitlines()
 
 
 @CHECKERS
-def test_good_calls_are_accepted_with_exact_types_B10(errors_in) -> None:
-    assert errors_in(GOOD) == set()
+def test_good_calls_are_accepted_with_exact_types_B10(checker: Any) -> None:
+    beyond = re.compile(rf"# beyond .*\b{checker.__name__}\b")  # a limit of the checker
+    expected = {at for at, line in enumerate(lines(GOOD), 1) if beyond.search(line)}
+    assert errors(checker, GOOD) == expected
 
 
 @CHECKERS
-def test_every_bad_call_is_an_error_B10(errors_in) -> None:
-    assert errors_in(BAD) == bad_lines()
+def test_every_bad_call_is_an_error_B10(checker: Any) -> None:
+    bad = lines(BAD)
+    first = bad.index("async def bad() -> None:") + 2
+    assert errors(checker, BAD) == set(range(first, len(bad) + 1))
+
+
+def test_all_that_is_public_has_known_types_B10() -> None:
+    """Of the whole package, as those see it who use it."""
+    printed = run(
+        "pyright", "--verifytypes", "async_lru", "--ignoreexternal", "--outputjson"
+    )
+    told = json.loads(printed)["typeCompleteness"]
+    unknown = [
+        symbol["name"] for symbol in told["symbols"] if not symbol["isTypeKnown"]
+    ]
+    assert (unknown, told["completenessScore"]) == ([], 1)
