@@ -1,6 +1,7 @@
 """B10: what type checkers make of decorated functions."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import async_lru
 
 TOP = Path(__file__).parent.parent
 GOOD = Path("tests/typing/good.py")
@@ -29,6 +32,7 @@ def run(checker: str, *arguments: object) -> str:
     checked = subprocess.run(
         [found, *map(str, arguments)],
         cwd=TOP,
+        env={**os.environ, "PYTHONPATH": str(Path(async_lru.__file__).parent.parent)},
         capture_output=True,
         text=True,
         check=False,
