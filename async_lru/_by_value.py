@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
 from ._keys import default_key
@@ -49,7 +48,9 @@ def frozen(value: Any) -> Any:  # noqa: PLR0911  # a case each
         return (kind, frozenset(map(frozen, contents)))
     if isinstance(value, bytearray):
         return (kind, bytes(contents))
-    if is_dataclass(value) and not isinstance(value, type):
+    if hasattr(kind, "__dataclass_fields__"):
+        from dataclasses import fields  # noqa: PLC0415  # a tenth of the import
+
         return (
             kind,
             *(

@@ -2,10 +2,9 @@
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from math import inf
-from random import uniform
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ._expiry import ByDeadline, Entry, Expiry, InOrder
 from ._failures import KeptFailure
@@ -14,8 +13,7 @@ from ._runs import ABSENT, HELD, Run
 from ._store import Store
 
 
-@dataclass(frozen=True)
-class Lifetimes:
+class Lifetimes(NamedTuple):
     """How long entries live, in seconds."""
 
     #: That of values; None is for ever.
@@ -29,9 +27,7 @@ class Lifetimes:
     #: ... and how long after such a failure the next is tried at the soonest.
     retry: float = 1.0
     #: That of failures, by their types.
-    of_failures: Mapping[type[Exception], float] = field(
-        default_factory=dict[type[Exception], float]
-    )
+    of_failures: Mapping[type[Exception], float] = MappingProxyType({})
 
     @property
     def stale(self) -> float:
@@ -50,6 +46,8 @@ class Lifetimes:
         if seconds is None:
             return inf
         if seconds > 0 and self.jitter:
+            from random import uniform  # noqa: PLC0415  # a tenth of the import
+
             seconds += uniform(0, self.jitter)  # noqa: S311  # no secret
         return now + seconds
 

@@ -1,19 +1,17 @@
 """The options of alru_cache, checked."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from inspect import Parameter, signature
 from math import inf, isinf, isnan, nan
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._calls import KeyRule, Needs
 from ._expiring import Lifetimes
 from ._keys import MakeKey, called_key, default_key, ignoring, typed_key, without_first
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What was asked for, with times in seconds."""
 
     maxsize: int | None

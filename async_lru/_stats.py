@@ -1,6 +1,5 @@
 """What a cache tells about itself."""
 
-from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypedDict
 
 
@@ -36,8 +35,7 @@ class CacheParameters(TypedDict):
     closed: bool
 
 
-@dataclass(frozen=True)
-class CacheStats:
+class CacheStats(NamedTuple):
     """What ``cache_stats()`` returns. Counters begin anew with ``cache_clear()``.
 
     .. versionadded:: 3.0
@@ -82,15 +80,12 @@ class CacheStats:
 
     def plus(self, other: "CacheStats") -> "CacheStats":
         """Return the sums of all that is counted in both."""
-        counts = (field.name for field in fields(self))
-        return replace(
-            self,
-            **{
-                name: getattr(self, name) + getattr(other, name)
-                for name in counts
-                if name not in ("maxsize", "ttl")
-            },
-        )
+        sums = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self._fields
+            if name not in ("maxsize", "ttl")
+        }
+        return self._replace(**sums)
 
     def __str__(self) -> str:
         bound = "unbounded" if self.maxsize is None else f"of {self.maxsize:,}"

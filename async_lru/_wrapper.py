@@ -77,7 +77,8 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     def cache_info(self) -> CacheInfo:
         """Return hits, misses, maxsize and the number of entries.
 
-        Works without a running loop, as all but ``cache_close`` do.
+        Works without a running loop, as do all but ``cache_put``, ``cache_refresh``,
+        ``cache_warm`` and ``cache_close``.
         """
         return self._cache.info()
 

@@ -1,7 +1,6 @@
 """C4: what the cache counts, and about how much memory it holds."""
 
 import asyncio
-import dataclasses
 import sys
 from collections import deque
 from typing import Any
@@ -195,7 +194,7 @@ def test_statistics_without_calls_C4() -> None:
     function, _ = counted()
     stats = function.cache_stats()
     assert stats.hit_rate == stats.mean_load_seconds == 0.0
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         stats.hits = 5  # type: ignore[misc]
 
 
@@ -217,7 +216,7 @@ def test_statistics_without_calls_C4() -> None:
 )
 def test_the_report_can_be_read_C4(changes: Any, lines: list[str]) -> None:
     stats = CacheStats(1000, 3, 100, 98, 1, 7, 8, 4.9, 1, 20, 128, None)
-    report = str(dataclasses.replace(stats, **changes))
+    report = str(stats._replace(**changes))
     assert len(report.splitlines()) == 3
     for line in lines:
         assert line in report
