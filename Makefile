@@ -5,14 +5,20 @@ PYTHON := $(or $(firstword $(PYTHONS)),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint typecheck benchmark soak clean
+RELEASE := .venv-release/bin
+
+.PHONY: help demo test lint typecheck docs dist changes benchmark features soak clean
 
 help:
 	@echo 'make demo       run the examples'
 	@echo 'make test       lint, type checks, and the tests on every Python here'
-	@echo 'make lint       ruff'
+	@echo 'make lint       ruff, codespell and zizmor'
 	@echo 'make typecheck  mypy and pyright'
-	@echo 'make benchmark  comparison with other libraries, in some minutes'
+	@echo 'make docs       the documentation, in docs/_build'
+	@echo 'make dist       wheel and sdist, checked, in dist'
+	@echo 'make changes    put the fragments of CHANGES/ into CHANGES.rst, for a release'
+	@echo 'make benchmark  comparison of speed with other libraries, in some minutes'
+	@echo 'make features   comparison of what they can do, for the documentation'
 	@echo 'make soak       load and random interleavings, for SECONDS (180)'
 	@echo 'make clean      remove all that these have made'
 
@@ -30,14 +36,30 @@ test: lint typecheck
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@if [ -x $(BIN)/codespell ]; then $(BIN)/codespell; fi
+	@if [ -x $(BIN)/zizmor ]; then $(BIN)/zizmor --offline --quiet .github; fi
 
 typecheck: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.14
 	$(BIN)/pyright
 
+docs: .venv-release/ready
+	$(RELEASE)/towncrier build --draft --version 'To come' --date 'not released yet' >docs/_next.rst
+	$(RELEASE)/sphinx-build -q -E -W --keep-going -b html docs docs/_build
+	@echo 'Written: docs/_build/index.html'
+
+dist: .venv-release/ready
+	sh .ci/dist $(PYTHON)
+
+changes: .venv-release/ready
+	$(RELEASE)/towncrier build --yes
+
 benchmark: $(VENV)/ready
 	$(BIN)/python benchmarks/compare.py
+
+features: $(VENV)/ready
+	$(BIN)/python benchmarks/features.py
 
 soak: $(VENV)/ready
 	$(BIN)/python tests/soak.py $(SECONDS)
@@ -48,6 +70,11 @@ $(VENV)/ready: requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e .
 	@touch $@
 
+.venv-release/ready: requirements-release.txt
+	$(PYTHON) -m venv --clear .venv-release
+	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-* benchmarks/.peers .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-* benchmarks/.peers docs/_build docs/_next.rst .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
