@@ -102,7 +102,7 @@ def test_the_examples_do_what_the_text_says(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["README.rst", "docs/options.rst", "docs/tutorial.rst", "docs/howto/web.rst"],
+    ["docs/usage.rst", "docs/options.rst", "docs/tutorial.rst", "docs/howto/web.rst"],
 )
 def test_there_are_examples(name: str) -> None:
     shown = list(examples(ROOT / name))
