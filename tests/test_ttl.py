@@ -127,7 +127,7 @@ async def test_an_earlier_deadline_moves_the_timer_A7(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jitters = iter([8.0, 2.0, 5.0])
-    monkeypatch.setattr("async_lru._expiring.uniform", lambda low, high: next(jitters))
+    monkeypatch.setattr("random.uniform", lambda low, high: next(jitters))
     function, _ = counted(ttl=10, jitter=10)
     for key in "abc":
         await function(key)
@@ -312,7 +312,7 @@ async def test_entries_are_those_of_a_plain_model_A7(
     clock: Clock, jitter: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(8)
-    monkeypatch.setattr("async_lru._expiring.uniform", chance.uniform)
+    monkeypatch.setattr("random.uniform", chance.uniform)
     function, _ = counted(maxsize=8, ttl=10, jitter=jitter)
     model: dict[int, float] = {}
     order: list[int] = []
