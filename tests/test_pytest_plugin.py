@@ -1,8 +1,10 @@
 """The plugin for pytest: what it does when asked, and that it does nothing otherwise."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from test_readme import examples
 
 TESTS = """
 import asyncio
@@ -35,71 +37,57 @@ def test_other():
 
 
 @pytest.fixture
-def under_plugin(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> Any:
-    """Run pytest with the plugin, however that is found here, and with few others."""
-    others = ("randomly", "asyncio", "cacheprovider")
-    arguments = [argument for name in others for argument in ("-p", f"no:{name}")]
+def run(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> Any:
+    """Run pytest on a text, with the plugin, however that is found here."""
+    arguments = ["-p", "no:randomly", "-p", "no:cacheprovider"]
     if not pytestconfig.pluginmanager.hasplugin("async_lru"):
         arguments += ["-p", "async_lru.pytest_plugin"]
 
-    def run_pytest(*more: str) -> pytest.RunResult:
+    def run_pytest(text: str, *more: str, ini: str = "") -> pytest.RunResult:
+        pytester.makepyfile(text)
+        pytester.makeini(
+            "[pytest]\nfilterwarnings = error\nasyncio_mode = auto\n"
+            f"asyncio_default_fixture_loop_scope = function\n{ini}"
+        )
         return pytester.runpytest_inprocess(*arguments, *more)
 
     return run_pytest
 
 
-@pytest.fixture
-def run(pytester: pytest.Pytester, under_plugin: Any) -> Any:
-    """Run the tests of a text."""
-
-    def run_tests(text: str, ini: str = "", **names: Any) -> pytest.RunResult:
-        pytester.makepyfile(text.format(**names))
-        pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
-        result: pytest.RunResult = under_plugin()
-        return result
-
-    return run_tests
-
-
 def test_it_does_nothing_unless_asked(run: Any) -> None:
-    result = run(TESTS, fixtures="", first=1, both=2)
+    result = run(TESTS.format(fixtures="", first=1, both=2))
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*AlruCacheLoopResetWarning*"])
 
 
 def test_the_option_resets_before_each_test(run: Any) -> None:
-    run(TESTS, "alru_cache_reset = true", fixtures="", first=1, both=2).assert_outcomes(
-        passed=2
-    )
+    text = TESTS.format(fixtures="", first=1, both=2)
+    run(text, ini="alru_cache_reset = true").assert_outcomes(passed=2)
 
 
 def test_the_option_leaves_what_fixtures_store(run: Any) -> None:
     text = TESTS.replace("asyncio.run(call_twice())", "pass", 1)
-    result = run(text, "alru_cache_reset = true", fixtures="stored", first=1, both=2)
-    result.assert_outcomes(passed=2)
+    text = text.format(fixtures="stored", first=1, both=2)
+    run(text, ini="alru_cache_reset = true").assert_outcomes(passed=2)
 
 
 def test_a_fixture_resets_before_and_after_a_test(run: Any) -> None:
-    text = (
-        TESTS
-        + """
+    text = TESTS.format(fixtures="alru_cache_reset", first=1, both=2)
+    last = """
 def test_last(alru_cache_reset):
     asyncio.run(call_twice())
     assert runs == [1, 1, 1]
 """
-    )
-    result = run(text, fixtures="alru_cache_reset", first=1, both=2)
-    result.assert_outcomes(passed=3)
+    run(text + last).assert_outcomes(passed=3)
 
 
 def test_a_fixture_disables_caching_for_a_test(run: Any) -> None:
-    run(TESTS, fixtures="alru_cache_disabled", first=2, both=3).assert_outcomes(
-        passed=2
-    )
+    text = TESTS.format(fixtures="alru_cache_disabled", first=2, both=3)
+    run(text).assert_outcomes(passed=2)
 
 
-def test_the_fixtures_say_what_they_do(under_plugin: Any) -> None:
-    result = under_plugin("--fixtures")
+def test_the_fixtures_say_what_they_do(run: Any) -> None:
+    result = run("", "--fixtures")
     result.stdout.fnmatch_lines(
         [
             "alru_cache_reset*",
@@ -108,3 +96,9 @@ def test_the_fixtures_say_what_they_do(under_plugin: Any) -> None:
             "*at each call*",
         ]
     )
+
+
+def test_the_tests_of_the_guide_pass(run: Any) -> None:
+    guide = Path(__file__).parent.parent / "docs" / "howto" / "testing.rst"
+    blocks = [source for source, wanted in examples(guide) if wanted is None]
+    run("\n\n".join(blocks[:2])).assert_outcomes(passed=3)
