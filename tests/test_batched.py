@@ -161,6 +161,20 @@ async def test_who_is_cancelled_before_it_goes_out_is_left_out_C10(
     assert await asyncio.gather(*calls[2:]) == [4, 6]
 
 
+async def test_a_call_that_is_closed_while_it_waits_is_left_out_C10(
+    clock: Clock,
+) -> None:
+    load, batches = doubling(window=10)
+    call = load(1)
+    call.send(None)
+    other = start(load(2))
+    await steps()
+    call.close()
+    await clock.advance(10)
+    assert batches == [[2]]
+    assert await other == 4
+
+
 async def test_a_batch_that_all_have_left_does_not_go_out_C10(clock: Clock) -> None:
     load, batches = doubling(window=10)
     call = start(load(1))
