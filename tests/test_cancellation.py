@@ -157,6 +157,31 @@ async def test_a_run_whose_task_is_cancelled_cancels_its_waiters_A5(
     assert not function.cache_contains(1)
 
 
+async def test_a_run_that_a_factory_made_is_cancelled_before_it_begins_A5_A12() -> None:
+    loop = asyncio.get_running_loop()
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        async def begin_late() -> Any:
+            try:
+                await steps()
+                return await coroutine
+            finally:
+                coroutine.close()
+
+        return asyncio.Task(begin_late(), loop=loop, **options)
+
+    function, runs = counted()
+    caller = start(function(1))
+    loop.set_task_factory(factory)
+    await steps(2)
+    loop.set_task_factory(None)
+    caller.cancel()
+    await steps(10)
+    assert caller.cancelled()
+    assert runs == []
+    assert function.cache_parameters()["tasks"] == 0
+
+
 async def test_a_run_cancelled_before_it_begins_cancels_its_waiters_A5() -> None:
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[Any]] = []

@@ -77,6 +77,19 @@ async def test_closing_returns_when_cancelled_runs_have_ended_A9() -> None:
     assert isinstance(await outcome(call), asyncio.CancelledError)
 
 
+async def test_closing_by_way_of_an_instance_cancels_too_A9_A11() -> None:
+    class Service:
+        @alru_cache
+        async def method(self) -> None:
+            await asyncio.Event().wait()
+
+    service = Service()
+    call = start(service.method())
+    await steps()
+    await service.method.cache_close()
+    assert isinstance(await outcome(call), asyncio.CancelledError)
+
+
 async def test_closing_with_wait_lets_runs_finish_A9(controlled: Make) -> None:
     function, runs = controlled()
     call = start(function(1))

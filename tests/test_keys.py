@@ -492,7 +492,8 @@ def test_a_store_emptied_while_it_evicts_B13(retired: bool) -> None:
 
     class Emptied(OrderedDict[Any, Any]):
         def popitem(self, last: bool = True) -> Any:
-            store.retired = retired
+            if retired:
+                store.retire()
             raise KeyError
 
     store = Store(None, 0, set())

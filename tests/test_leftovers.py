@@ -233,6 +233,32 @@ async def test_a_failure_leaves_no_reference_cycle_B3(
     assert [reference() for reference in references] == [None]
 
 
+async def test_a_failure_of_a_run_that_suspends_for_once_leaves_no_cycle_B3() -> None:
+    """Unlike the runs before it, for which its cache has come to be prepared."""
+    failures: list[weakref.ref[Any]] = []
+
+    class Failure(Exception):
+        pass
+
+    @alru_cache
+    async def function(key: int) -> None:
+        if key > 2:
+            await steps()
+            failure = Failure()
+            failures.append(weakref.ref(failure))
+            try:
+                raise failure
+            finally:
+                del failure
+
+    for key in range(3):
+        await function(key)
+    with pytest.raises(Failure):
+        await function(3)
+    await steps()
+    assert failures[0]() is None
+
+
 async def test_a_cancellation_leaves_no_reference_cycle_B3(controlled: Make) -> None:
     function, runs = controlled()
     call = start(function(1))

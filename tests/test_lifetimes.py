@@ -26,6 +26,29 @@ async def test_ttl_and_jitter_may_be_timedeltas_C1(clock: Clock) -> None:
     assert function.cache_stats().ttl == 60.0
 
 
+async def test_jitter_gives_no_life_to_what_has_none_C1(clock: Clock) -> None:
+    @alru_cache(ttl=lambda result: result, jitter=1000)
+    async def function(seconds: float) -> float:
+        return seconds
+
+    for _ in range(10):
+        for seconds in (0, -1):
+            await function(seconds)
+            assert not function.cache_contains(seconds)
+    await function(1)
+    assert function.cache_contains(1)
+
+
+async def test_values_without_a_life_are_no_evictions_C1_C4() -> None:
+    @alru_cache(maxsize=1, ttl=lambda result: result)
+    async def function(seconds: float) -> float:
+        return seconds
+
+    for seconds in (0, 1, 2):  # 2 evicts 1
+        await function(seconds)
+    assert function.cache_stats().evictions == 1
+
+
 @pytest.mark.parametrize("ttl", [timedelta(0), timedelta(seconds=-1)])
 def test_a_timedelta_of_nothing_is_refused_C1(ttl: timedelta) -> None:
     with pytest.raises(ValueError, match="ttl must be a number of seconds above 0"):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import Clock, start, steps
+from conftest import Clock, outcome, start, steps
 
 from async_lru import alru_cache, by_value
 
@@ -146,6 +146,32 @@ async def test_a_run_keeps_its_instance_C9() -> None:
     await steps()
     gc.collect()
     assert reference() is None
+
+
+async def test_all_arguments_but_the_instance_make_the_key_C9() -> None:
+    class Class:
+        @alru_cache(per_instance=True)
+        async def method(*args: int) -> tuple[int, ...]:
+            return args[1:]
+
+    instance = Class()
+    for args in ((), (1,), (2,), (1, 2), (1,)):
+        assert await instance.method(*args) == args
+    assert instance.method.cache_info()[:2] == (1, 4)
+
+
+@pytest.mark.parametrize("of_all", [False, True])
+async def test_closing_cancels_unless_told_to_wait_C9_A9(of_all: bool) -> None:
+    class Class:
+        @alru_cache(per_instance=True)
+        async def method(self) -> None:
+            await asyncio.Event().wait()
+
+    instance = Class()
+    call = start(instance.method())
+    await steps()
+    await (Class if of_all else instance).method.cache_close()
+    assert call.cancelled() or isinstance(await outcome(call), asyncio.CancelledError)
 
 
 async def test_closing_is_of_one_or_of_all_C9() -> None:

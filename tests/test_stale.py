@@ -298,6 +298,49 @@ async def test_a_run_that_fails_too_late_fails_C8(
     assert function.cache_info().currsize == 0
 
 
+async def test_a_run_that_fails_too_late_fails_though_the_timer_is_late_C8_B2(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_if_error=5)
+    await clock.advance(12)
+    calling = start(outcome(function(1)))
+    await steps()
+    clock.turn(4)
+    runs[0].fail(ValueError())
+    assert isinstance(await calling, ValueError)
+
+
+async def test_a_replaced_stale_value_is_no_eviction_C8_C4(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, maxsize=1, stale_if_error=5)
+    await clock.advance(12)
+    calling = start(function(1))
+    await steps()
+    runs[0].succeed("new")
+    assert await calling == "new"
+    assert function.cache_stats().evictions == 0
+    function.cache_put("other", 2)
+    assert function.cache_stats().evictions == 1
+
+
+async def test_a_refresh_without_an_entry_that_fails_C8_C6(
+    controlled: Make, clock: Clock
+) -> None:
+    reports: list[dict[str, Any]] = []
+    collect_reports(reports)
+    function, runs = controlled(ttl=10, stale_if_error=5)
+    refreshing = start(outcome(function.cache_refresh(1)))
+    await steps()
+    runs[0].fail(ValueError())
+    assert isinstance(await refreshing, ValueError)
+    del refreshing
+    runs.clear()
+    gc.collect()
+    assert not reports
+    assert not function.cache_contains(1)
+
+
 async def test_the_windows_are_about_different_things_C8(
     controlled: Make, clock: Clock
 ) -> None:

@@ -46,6 +46,26 @@ async def test_an_entry_is_gone_after_ttl_seconds_A7(
     assert len(runs) == 2
 
 
+async def test_each_is_gone_in_time_when_times_are_close_A7(clock: Clock) -> None:
+    class Value:
+        pass
+
+    @alru_cache(ttl=10)
+    async def function(key: int) -> Value:
+        return Value()
+
+    values = []
+    for key in range(3):
+        values.append(weakref.ref(await function(key)))
+        await clock.advance(0.01)
+    await clock.advance(10 - 0.03)
+    for gone in range(1, 4):
+        assert [value() is None for value in values] == [True] * gone + [False] * (
+            3 - gone
+        )
+        await clock.advance(0.01)
+
+
 async def test_it_is_gone_without_any_call_A7(clock: Clock) -> None:
     function, _ = counted(ttl=10)
     value = Value()
