@@ -514,6 +514,32 @@ async def test_closing_ends_the_warming_C7(controlled: Any) -> None:
     assert all("is closed" in str(result) for result in outcomes[2:])
 
 
+async def test_warming_makes_ten_calls_at_a_time_C7(controlled: Any) -> None:
+    function, runs = controlled()
+    warming = start(function.cache_warm([(key,) for key in range(12)]))
+    await steps()
+    assert len(runs) == 10
+    runs[0].succeed()
+    await steps()
+    assert len(runs) == 11
+    warming.cancel()
+    await asyncio.wait([warming])
+
+
+async def test_a_refresh_does_not_join_an_evicted_run_C6(controlled: Any) -> None:
+    function, runs = controlled(maxsize=1)
+    calls = []
+    for key in (1, 2):
+        calls.append(start(function(key)))
+        await steps()
+    refreshing = start(function.cache_refresh(1))
+    await steps()
+    assert [run.arguments for run in runs] == [(1,), (2,), (1,)]
+    for value, run in enumerate(runs):
+        run.succeed(value)
+    assert await asyncio.gather(*calls, refreshing) == [0, 1, 2]
+
+
 async def test_what_progress_raises_ends_the_warming_C7(controlled: Any) -> None:
     reports: list[Any] = []
     collect_reports(reports)

@@ -223,6 +223,36 @@ async def test_failures_in_the_background_are_reported_and_not_hammered_C8(
     assert function.cache_info().currsize == 0
 
 
+async def test_failures_in_the_background_are_reported_though_rescued_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    reports: list[dict[str, Any]] = []
+    collect_reports(reports)
+    function, runs = await loaded(
+        controlled, stale_while_revalidate=20, stale_if_error=20
+    )
+    await clock.advance(12)
+    assert await call(function) == "old"
+    await steps()
+    runs[0].fail(failure := ValueError())
+    await steps()
+    assert [report["exception"] for report in reports] == [failure]
+    assert await call(function) == "old"
+
+
+async def test_an_evicted_run_that_is_joined_is_stored_C8_B14(controlled: Make) -> None:
+    function, runs = controlled(maxsize=1, ttl=10, stale_if_error=5)
+    calls = []
+    for key in (1, 2, 1):
+        calls.append(start(function(key)))
+        await steps()
+    for run in runs:
+        run.succeed(run.arguments[0])
+    assert await asyncio.gather(*calls) == [1, 2, 1]
+    assert function.cache_contains(1)
+    assert not function.cache_contains(2)
+
+
 async def test_how_soon_to_try_again_can_be_told_C8(
     controlled: Make, clock: Clock
 ) -> None:
