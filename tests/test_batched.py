@@ -45,6 +45,18 @@ async def test_a_full_batch_goes_out_at_once_C10(clock: Clock) -> None:
     assert await asyncio.gather(*calls) == [2, 2, 4, 6]
 
 
+async def test_batches_of_one_C10() -> None:
+    load, batches = doubling(max_size=1)
+    assert await asyncio.gather(*map(load, [1, 1, 2])) == [2, 2, 4]
+    assert batches == [[1], [1], [2]]
+
+
+async def test_a_hundred_keys_go_out_together_C10() -> None:
+    load, batches = doubling()
+    await asyncio.gather(*map(load, range(201)))
+    assert [len(batch) for batch in batches] == [100, 100, 1]
+
+
 async def test_a_batch_waits_for_its_window_C10(clock: Clock) -> None:
     load, batches = doubling(window=10)
     calls = [start(load(1))]

@@ -36,6 +36,20 @@ async def test_ignored_arguments_make_no_difference_C2(calls: Any, typed: bool) 
     assert function.cache_invalidate(*args, **kwargs)
 
 
+async def test_wrong_arguments_are_an_error_though_there_is_an_entry_C2_A3() -> None:
+    @alru_cache(ignore=("b",))
+    async def function(a: int, b: int = 0) -> int:
+        return a
+
+    assert await function(1) == 1
+    with pytest.raises(TypeError):
+        await function(1, 2, 3)
+    with pytest.raises(TypeError):
+        await function(1, c=3)
+    assert await function(1, b=4) == 1
+    assert function.cache_info().hits == 1
+
+
 async def test_what_is_left_is_told_apart_C2() -> None:
     runs = []
 

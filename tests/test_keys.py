@@ -167,6 +167,27 @@ async def test_keys_of_two_parameters_are_those_of_functools_A2(
         assert cached.cache_info() == sync.cache_info(), (one, other)
 
 
+@pytest.mark.parametrize("options", [{}, {"typed": True}, {"ttl": 10}])
+async def test_keyword_only_parameters_are_passed_on_A3(
+    options: dict[str, Any],
+) -> None:
+    @alru_cache(**options)
+    async def function(a: int, *, b: int = 0) -> tuple[int, int]:
+        return a, b
+
+    class Service:
+        @alru_cache(**options)
+        async def method(self, a: int, *, b: int = 0) -> tuple[int, int]:
+            return a, b
+
+    for call in (function, Service().method):
+        assert await call(1) == (1, 0)
+        assert await call(1, b=2) == (1, 2)
+        assert await call(a=1, b=2) == (1, 2)
+        with pytest.raises(TypeError):
+            await call(1, 2)
+
+
 @pytest.mark.parametrize("typed", [False, True])
 async def test_keys_of_a_method_of_one_parameter_are_those_of_functools_A2(
     typed: bool,

@@ -335,6 +335,7 @@ async def test_a_failure_that_nobody_waits_for_is_kept_and_reported_C11() -> Non
         ({KeyboardInterrupt: 1}, ValueError, "cannot keep KeyboardInterrupt"),
         ({ValueError: "1"}, TypeError, r"error_ttl\[ValueError\]"),
         ({ValueError: 0}, ValueError, r"error_ttl\[ValueError\]"),
+        ({ValueError: -1}, ValueError, r"error_ttl\[ValueError\]"),
         ({ValueError: float("nan")}, ValueError, r"error_ttl\[ValueError\]"),
     ],
 )
@@ -347,4 +348,5 @@ def test_bad_kinds_of_failures_are_refused_C11(
 
 def test_no_failures_to_keep_are_fine_C11() -> None:
     alru_cache(error_ttl={})
+    alru_cache(error_ttl={ValueError: 0.5})
     alru_cache(maxsize=0, error_ttl={})

@@ -141,6 +141,7 @@ def test_refuses_any_object_A1() -> None:
         ({"jitter": 0}, ValueError, ["jitter", "0", "ttl"]),
         ({"ttl": 1, "jitter": "5"}, TypeError, ["jitter", "'5'"]),
         ({"ttl": 1, "jitter": -1}, ValueError, ["jitter", "-1"]),
+        ({"ttl": 1, "jitter": -0.5}, ValueError, ["jitter", "-0.5"]),
         ({"ttl": 1, "jitter": math.nan}, ValueError, ["jitter", "nan"]),
         ({"ttl": 1, "jitter": math.inf}, ValueError, ["jitter", "inf"]),
         ({"key": "a"}, TypeError, ["key", "'a'"]),

@@ -158,6 +158,10 @@ async def test_all_arguments_but_the_instance_make_the_key_C9() -> None:
     for args in ((), (1,), (2,), (1, 2), (1,)):
         assert await instance.method(*args) == args
     assert instance.method.cache_info()[:2] == (1, 4)
+    reference = weakref.ref(instance)
+    del instance
+    gc.collect()
+    assert reference() is None
 
 
 @pytest.mark.parametrize("of_all", [False, True])

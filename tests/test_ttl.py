@@ -205,10 +205,13 @@ async def test_a_late_timer_serves_nothing_late_B2(
     assert function.cache_info().currsize == 0
 
 
-async def test_a_late_timer_does_not_make_invalidate_say_yes_B2(clock: Clock) -> None:
+@pytest.mark.parametrize("late", [0, 1])
+async def test_a_late_timer_does_not_make_invalidate_say_yes_B2(
+    clock: Clock, late: float
+) -> None:
     function, _ = counted(ttl=10)
     await function(1)
-    clock.turn(10)
+    clock.turn(10 + late)
     assert function.cache_invalidate(1) is False
     assert function.cache_info().currsize == 0
 
@@ -240,6 +243,22 @@ async def test_a_timer_that_fires_a_tick_early_is_believed_A7(clock: Clock) -> N
     loop._clock_resolution = 0.1  # type: ignore[attr-defined]
     await clock.advance(9.95)
     assert function.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("entries", [9, 10, 11, 20])
+async def test_nothing_goes_on_after_the_last_slice(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    monkeypatch.setattr(async_lru._expiry, "SLICE", 10)
+    function, _ = counted(maxsize=None, ttl=10)
+    for key in range(entries):
+        await function(key)
+        clock.turn(0.0001)
+    await clock.advance(10)
+    assert len(function._cache.store.entries) == 0
+    assert armed() == []
+    loop: Any = asyncio.get_running_loop()
+    assert not [handle for handle in loop._ready if "_tick" in repr(handle)]
 
 
 async def test_a_storm_is_swept_in_slices(
