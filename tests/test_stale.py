@@ -536,6 +536,7 @@ async def test_stale_values_die_at_once_C8_B3(clock: Clock) -> None:
         ({"stale_if_error": 5}, ValueError, "stale_if_error=5 requires a ttl"),
         ({"stale_while_revalidate": 5}, ValueError, "requires a ttl"),
         ({"ttl": 1, "stale_if_error": -5}, ValueError, "from 0 up, not -5"),
+        ({"ttl": 1, "stale_if_error": -0.5}, ValueError, "from 0 up, not -0.5"),
         ({"ttl": 1, "stale_if_error": "5"}, TypeError, "stale_if_error must be"),
         ({"ttl": 1, "stale_if_error": float("inf")}, ValueError, "finite number"),
         ({"ttl": 1, "stale_retry": 5}, ValueError, "stale_retry=5 requires stale_"),

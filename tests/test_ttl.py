@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Clock, Controlled, counted, start, steps
+from conftest import Clock, Controlled, collect_reports, counted, start, steps
 
 import async_lru._expiry
 from async_lru import alru_cache
@@ -250,11 +250,14 @@ async def test_nothing_goes_on_after_the_last_slice(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     monkeypatch.setattr(async_lru._expiry, "SLICE", 10)
+    reports: list[dict[str, Any]] = []
+    collect_reports(reports)
     function, _ = counted(maxsize=None, ttl=10)
     for key in range(entries):
         await function(key)
         clock.turn(0.0001)
     await clock.advance(10)
+    assert reports == []
     assert len(function._cache.store.entries) == 0
     assert armed() == []
     loop: Any = asyncio.get_running_loop()
