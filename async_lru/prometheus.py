@@ -46,8 +46,9 @@ class HasStats(Protocol):
 class CacheCollector(Collector):
     """Exports ``cache_stats()`` of caches, each under its name in the label ``cache``.
 
-    >>> from prometheus_client import REGISTRY
-    >>> REGISTRY.register(CacheCollector())
+    >>> from prometheus_client import CollectorRegistry
+    >>> registry = CollectorRegistry()  # or REGISTRY, the default
+    >>> registry.register(CacheCollector())
 
     *caches* maps names to decorated functions or bound methods. Without it all functions
     there are at each scrape are exported, as ``module.qualname``; those of the same name, made

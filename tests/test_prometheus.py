@@ -1,6 +1,7 @@
 """What Prometheus is told of caches."""
 
 import asyncio
+import doctest
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from conftest import Clock, counted, outcome, start, steps
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+import async_lru.prometheus
 from async_lru import alru_cache
 from async_lru.prometheus import CacheCollector
 
@@ -146,3 +148,7 @@ def test_what_has_no_cache_is_refused() -> None:
         TypeError, match=r"caches\['mine'\] has no cache_stats.*<built-in"
     ):
         CacheCollector({"mine": len})  # type: ignore[dict-item]
+
+
+def test_the_example_works() -> None:
+    assert doctest.testmod(async_lru.prometheus) == (0, 3)
