@@ -107,9 +107,8 @@ def test_every_bad_call_is_an_error_B10(checker: Any) -> None:
 
 def test_all_that_is_public_has_known_types_B10() -> None:
     """Of the whole package, as those see it who use it."""
-    printed = run(
-        "pyright", "--verifytypes", "async_lru", "--ignoreexternal", "--outputjson"
-    )
+    options = ("--verifytypes", "async_lru", "--ignoreexternal", "--outputjson")
+    printed = run("pyright", *options, "--pythonpath", sys.executable)
     told = json.loads(printed)["typeCompleteness"]
     unknown = [
         symbol["name"] for symbol in told["symbols"] if not symbol["isTypeKnown"]
