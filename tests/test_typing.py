@@ -32,7 +32,11 @@ def run(checker: str, *arguments: object) -> str:
     checked = subprocess.run(
         [found, *map(str, arguments)],
         cwd=TOP,
-        env={**os.environ, "PYTHONPATH": str(Path(async_lru.__file__).parent.parent)},
+        env={
+            **os.environ,
+            "PATH": os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"],
+            "PYTHONPATH": str(Path(async_lru.__file__).parent.parent),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -108,7 +112,7 @@ def test_every_bad_call_is_an_error_B10(checker: Any) -> None:
 def test_all_that_is_public_has_known_types_B10() -> None:
     """Of the whole package, as those see it who use it."""
     options = ("--verifytypes", "async_lru", "--ignoreexternal", "--outputjson")
-    printed = run("pyright", *options, "--pythonpath", sys.executable)
+    printed = run("pyright", *options)
     told = json.loads(printed)["typeCompleteness"]
     unknown = [
         symbol["name"] for symbol in told["symbols"] if not symbol["isTypeKnown"]
