@@ -151,6 +151,20 @@ async def test_runs_that_end_after_closing_are_counted_as_what_they_are_C4_A9(
     assert function.cache_stats().misses == function.cache_info().misses == 0
 
 
+async def test_a_value_that_is_put_for_an_overdue_one_is_no_eviction_C4_C5(
+    clock: Clock,
+) -> None:
+    function, _ = counted(ttl=10, maxsize=1)
+    function.cache_put("old", 1)
+    clock.turn(11)
+    function.cache_put("new", 1)
+    stats = function.cache_stats()
+    assert (stats.evictions, stats.expirations, stats.currsize) == (0, 1, 1)
+    function.cache_put("other", 2)
+    stats = function.cache_stats()
+    assert (stats.evictions, stats.expirations, stats.currsize) == (1, 1, 1)
+
+
 async def test_expirations_are_told_after_closing_too_C4_A9(clock: Clock) -> None:
     function, _ = counted(ttl=10, maxsize=2)
     for key in range(3):
