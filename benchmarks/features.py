@@ -229,10 +229,10 @@ async def jitter(peer: Peer) -> bool:
 async def ttl_from_the_end(peer: Peer) -> bool:
     slow = Slow(peer, ttl=1)
     call = await slow.start()
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(0.6)
     slow.go_on.set()
     await call
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(0.6)
     await slow.cached(1)
     return slow.runs == [1]
 
