@@ -254,11 +254,10 @@ class Store:
     def retire(self) -> None:
         """Drop everything for good; the runs in flight go on without an entry."""
         self.retired = True
-        for run in list(self.runs):
+        # Runs are in self.runs after their first step only.
+        stepping = [run for run in self.starts.steps if run.store is self]
+        for run in [*self.runs, *stepping]:
             run.place = DROPPED
-        for run in self.starts.steps:  # which are in runs after their first step only
-            if run.store is self:
-                run.place = DROPPED
         # What dies here may call back: let it find the entries gone.
         dropped = [*self.aside.items(), *self.entries.items()]
         self.left += len(self.entries)
