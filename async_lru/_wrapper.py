@@ -215,14 +215,14 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         """Return the wrapper that has the cache of *instance*."""
         return self
 
+    def _reset(self) -> None:
+        """Make the cache as it was before the first call."""
+        self._cache.reset()
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._cache.name}>"
 
     # The function in its module is the one there is, as with functools.
-
-    def _reset(self) -> None:
-        """Make the cache as it was before the first call."""
-        self._cache.reset()
 
     def __copy__(self) -> "AlruCacheWrapper[_P, _R]":
         return self

@@ -55,7 +55,7 @@ class CacheCollector(Collector):
     by one decorator in a function that was called twice, say, are summed. *namespace* is what
     the names of the metrics begin with.
 
-    The names are those of Prometheus' own collectors for caches in Java:
+    The names are made like those of Prometheus' own collectors for caches in Java:
     ``async_lru_cache_hit_total``, ``..._miss_total``, ``..._eviction_total``,
     ``..._load_failure_total`` and so on are counters, ``..._entries``, ``..._max_entries`` and
     ``..._loads_in_flight`` gauges, and ``..._load_duration_seconds`` a summary of the runs that

@@ -130,3 +130,24 @@ def collect_reports(collected: list[dict[str, Any]]) -> None:
     asyncio.get_running_loop().set_exception_handler(
         lambda loop, context: collected.append(context)
     )
+
+
+def failing_keys(fails_at: int) -> tuple[type[Any], list[Any]]:
+    """Return a class of keys that all collide, and the list of their comparisons.
+
+    The comparison that makes the list so long raises ZeroDivisionError. It begins with
+    a hundred: clear it when the comparisons are to count.
+    """
+    comparisons: list[Any] = [None] * 100
+
+    class Key:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            comparisons.append(other)
+            if len(comparisons) == fails_at:
+                raise ZeroDivisionError
+            return self is other
+
+    return Key, comparisons

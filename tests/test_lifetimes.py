@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Clock, collect_reports, outcome, start, steps
+from conftest import Clock, collect_reports, failing_keys, outcome, start, steps
 
 from async_lru import alru_cache
 
@@ -125,17 +125,7 @@ async def test_a_ttl_that_raises_is_the_callers_error_C1() -> None:
 async def test_a_key_that_fails_while_its_value_is_not_stored_C1(fails_at: int) -> None:
     """The cache is of use afterwards, whichever comparison it was that failed."""
 
-    class Key:
-        def __hash__(self) -> int:
-            return 1
-
-        def __eq__(self, other: object) -> bool:
-            comparisons.append(other)
-            if len(comparisons) == fails_at:
-                raise ZeroDivisionError
-            return self is other
-
-    comparisons: list[Any] = [None] * 100
+    Key, comparisons = failing_keys(fails_at)
 
     @alru_cache(maxsize=2, ttl=lambda result: result)
     async def function(key: Any) -> int:

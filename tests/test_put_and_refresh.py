@@ -6,7 +6,15 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import Clock, collect_reports, counted, outcome, start, steps
+from conftest import (
+    Clock,
+    collect_reports,
+    counted,
+    failing_keys,
+    outcome,
+    start,
+    steps,
+)
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 
@@ -127,17 +135,7 @@ async def test_a_put_value_without_life_evicts_nothing_C5() -> None:
 async def test_an_error_while_a_put_evicts_leaves_no_more_than_there_may_be_C5(
     options: Any, fails_at: int
 ) -> None:
-    class Key:
-        def __hash__(self) -> int:
-            return 1
-
-        def __eq__(self, other: object) -> bool:
-            comparisons.append(other)
-            if len(comparisons) == fails_at:
-                raise ZeroDivisionError
-            return self is other
-
-    comparisons: list[Any] = [None] * 100
+    Key, comparisons = failing_keys(fails_at)
     function, _ = counted(maxsize=2, **options)
     old, older, new = Key(), Key(), Key()
     await function(older)

@@ -24,6 +24,13 @@ async def call(function: Any) -> Any:
     return await asyncio.wait_for(function(1), 5)
 
 
+async def replaced(function: Any, run: Any) -> None:
+    """End *run* with "new", and see it served."""
+    run.succeed("new")
+    await steps()
+    assert await call(function) == "new"
+
+
 async def test_a_stale_value_is_served_while_it_is_replaced_C8(
     controlled: Make, clock: Clock
 ) -> None:
@@ -39,9 +46,7 @@ async def test_a_stale_value_is_served_while_it_is_replaced_C8(
     assert function.cache_parameters()["tasks"] == 1
     assert function.cache_contains(1)
     assert function.cache_info() == (4, 0, 128, 1)
-    runs[0].succeed("new")
-    await steps()
-    assert await call(function) == "new"
+    await replaced(function, runs[0])
     await clock.advance(9)
     assert await call(function) == "new"
     assert len(runs) == 1
@@ -91,9 +96,7 @@ async def test_a_background_run_outlives_its_caller_C8(
     await steps()
     await clock.advance(19)
     assert not runs[0].future.cancelled()
-    runs[0].succeed("new")
-    await steps()
-    assert await call(function) == "new"
+    await replaced(function, runs[0])
 
 
 async def test_who_joins_a_background_run_does_not_cancel_it_C8(
@@ -111,9 +114,7 @@ async def test_who_joins_a_background_run_does_not_cancel_it_C8(
     joining.cancel()
     await steps()
     assert not runs[0].future.cancelled()
-    runs[0].succeed("new")
-    await steps()
-    assert await call(function) == "new"
+    await replaced(function, runs[0])
 
 
 @pytest.mark.parametrize(
@@ -483,9 +484,7 @@ async def test_the_background_runs_of_other_keys_go_on_C8(
     assert await call(function) == "old"
     await steps()
     function.cache_invalidate(2)
-    runs[0].succeed("new")
-    await steps()
-    assert await call(function) == "new"
+    await replaced(function, runs[0])
 
 
 async def test_an_evicted_run_and_a_refresh_are_joined_C8_B14(
