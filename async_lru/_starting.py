@@ -136,7 +136,10 @@ def schedule(
     coroutine = run.execute(function, args, kwargs, True)  # noqa: FBT003
     try:
         coroutine.send(None)
-        run.task = Task(coroutine, loop=run.loop)
+        # The function's name says more than a number, and before Python 3.12 is found
+        # faster: 2 % of such a miss.
+        name = getattr(function, "__qualname__", None)
+        run.task = Task(coroutine, loop=run.loop, name=name)
     except BaseException:
         give_up(run, coroutine)
         raise

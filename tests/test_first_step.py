@@ -15,7 +15,7 @@ import pytest
 from conftest import outcome, start, steps
 from test_recursion import WAYS
 
-from async_lru import _starting, alru_cache
+from async_lru import _runs, _starting, alru_cache
 
 WARM = -1
 
@@ -393,6 +393,25 @@ async def test_a_function_without_a_stack_is_a_failure_B6(
             await function(1)
     assert function.cache_parameters()["tasks"] == 0
     assert await function(1) == 10
+
+
+async def test_a_task_that_begins_later_is_named_after_the_function_A5() -> None:
+    names: set[str] = set()
+
+    @alru_cache
+    async def nested(depth: int) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        names.add(task.get_name())
+        if depth:
+            await nested(depth - 1)
+
+    await nested(_runs.MAX_EAGER_DEPTH + 1)
+    assert nested.__qualname__ in names
+    names.clear()
+    unnamed = alru_cache(functools.partial(nested.__wrapped__))
+    await unnamed(0)  # before Python 3.12 this begins later, too
+    assert len(names) == 1 and nested.__qualname__ not in names
 
 
 def test_a_loop_that_cannot_be_weakly_referenced_A12() -> None:
