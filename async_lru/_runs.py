@@ -283,11 +283,6 @@ class Run:
         except BaseException as error:  # noqa: BLE001  # told to the waiters
             self.fail(error)
             return
-        self.tell(value)
-
-    def tell(self, value: Any) -> None:
-        """End the run and give *value* to the waiters."""
-        store = self.store
         unheard = 1 if self in store.starts.steps else 0  # its starter
         for waiter in self.end():
             if not waiter.done():
@@ -315,7 +310,7 @@ class Run:
             if value is ABSENT:
                 self.tell_failure(error)
             else:
-                self.tell(value)
+                self.succeed(value)  # has no entry any more
 
     def tell_failure(self, error: BaseException) -> None:
         """End the run and give *error* to the waiters."""
