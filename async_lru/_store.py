@@ -38,6 +38,7 @@ class Store:
         "load_seconds",
         "loop",
         "misses",
+        "pop",
         "refreshes",
         "retired",
         "runs",
@@ -54,6 +55,8 @@ class Store:
     get: Callable[[Hashable, Any], Any]
     #: Marks an entry as the most recently used.
     touch: Callable[[Hashable], object]
+    #: Takes an entry out, or gives a default.
+    pop: Callable[[Hashable, Any], Any]
 
     def __init__(
         self, loop: AbstractEventLoop | None, maxsize: int | None, runs: set[Run]
@@ -61,6 +64,7 @@ class Store:
         self.entries: OrderedDict[Hashable, Any] = OrderedDict()
         self.get = self.entries.get
         self.touch = self.entries.move_to_end
+        self.pop = self.entries.pop
         self.let_go = None
         #: Runs in flight that are no entries, but are joined where there is none: those
         #: whose entry was evicted, and those that are to replace one.
@@ -220,8 +224,9 @@ class Store:
         """Drop the entry of *key* and tell whether there was one."""
         if self.aside:
             self.aside.pop(key, ABSENT).place = DROPPED
+        pop = self.pop  # see _calls on Python 3.11
         try:  # as take, for a call less
-            entry = self.entries.pop(key, ABSENT)
+            entry = pop(key, ABSENT)
         except BaseException:
             mend(self.entries)
             raise
