@@ -272,7 +272,9 @@ class Cache:
         """Return the counters and the number of entries."""
         store = self.counted or self.store
         store.drop_due()
-        return CacheInfo(store.hits, store.misses, self.maxsize, len(store.entries))
+        return CacheInfo(
+            int(store.hits), store.misses, self.maxsize, len(store.entries)
+        )
 
     def stats(self) -> CacheStats:
         """Return all that is counted."""
@@ -286,7 +288,7 @@ class Cache:
         entered = store.entered + (store.misses if store.limit else 0)
         left = store.left + store.expired()
         return CacheStats(
-            hits=store.hits,
+            hits=int(store.hits),
             joins=store.joins,
             misses=store.misses,
             loads=ended - store.failures - store.cancelled,

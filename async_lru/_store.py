@@ -84,7 +84,7 @@ class Store:
         self.retired = False
         # What is counted. Cache.stats makes out the rest, which so costs nothing on the
         # ways that matter.
-        self.hits = 0
+        self.hits = 0.0  # see _calls
         self.joins = 0
         self.misses = 0
         self.refreshes = 0

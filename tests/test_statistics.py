@@ -36,6 +36,7 @@ async def test_everything_is_counted_C4(clock: Clock) -> None:
     await outcome(function(-1))
     stats = function.cache_stats()
     assert (stats.hits, stats.joins, stats.misses) == (3, 2, 2)
+    assert "hits=3," in repr(stats)  # they are ints
     assert (stats.loads, stats.failures, stats.in_flight) == (1, 1, 0)
     assert stats.load_seconds == 4
     assert stats.mean_load_seconds == 4
