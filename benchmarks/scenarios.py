@@ -156,7 +156,16 @@ async def hit_two(peer: Peer) -> float:
     call = counted.call
     await call(1, 2)
     started = perf_counter_ns()
-    for _ in range(HITS):
+    for _ in range(HITS // 10):  # ten a turn: the turn itself is no part of a hit
+        await call(1, 2)
+        await call(1, 2)
+        await call(1, 2)
+        await call(1, 2)
+        await call(1, 2)
+        await call(1, 2)
+        await call(1, 2)
+        await call(1, 2)
+        await call(1, 2)
         await call(1, 2)
     elapsed = perf_counter_ns() - started
     check(counted.runs == 1 or peer.name == "uncached", "a hit ran the function")
@@ -169,7 +178,16 @@ async def hit_keywords(peer: Peer) -> float:
     call = counted.call
     await call(number=1, other=2)
     started = perf_counter_ns()
-    for _ in range(HITS):
+    for _ in range(HITS // 10):  # ten a turn: the turn itself is no part of a hit
+        await call(number=1, other=2)
+        await call(number=1, other=2)
+        await call(number=1, other=2)
+        await call(number=1, other=2)
+        await call(number=1, other=2)
+        await call(number=1, other=2)
+        await call(number=1, other=2)
+        await call(number=1, other=2)
+        await call(number=1, other=2)
         await call(number=1, other=2)
     elapsed = perf_counter_ns() - started
     check(counted.runs == 1 or peer.name == "uncached", "a hit ran the function")
