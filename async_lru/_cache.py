@@ -85,9 +85,23 @@ class Cache:
         """
         if entry.waiters is None and store.aside:
             entry = store.aside.get(key, ABSENT)
-        if entry.waiters is not None:
-            return entry, self.join(store, entry)
-        return start_run(key, store, self.function, args, kwargs)
+        if entry.waiters is None:
+            return start_run(key, store, self.function, args, kwargs)
+        # A join: a hit, and a use.
+        caller = None
+        starts = store.starts  # in no run, most calls: asked without a call more
+        if starts.steps or starts.bare or current_run.get(None) is not None:
+            caller = self.enclosing_run(store, entry)
+        if entry.place is not HELD:
+            store.revive(entry)
+        else:
+            try:
+                store.touch(entry.key)
+            except KeyError:  # cleared by another thread just now
+                pass
+        store.hits += 1
+        store.joins += 1
+        return entry, entry.add_waiter(caller)
 
     def run_in_new_loop(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -102,29 +116,12 @@ class Cache:
 
         return start_run(key, store, self.function, args, kwargs, admit)
 
-    def join(self, store: Store, run: Run) -> "Future[Any]":
-        """Return the future to wait on for a run in flight: a hit, and a use."""
-        caller = self.enclosing_run(store, run)
-        if run.place is not HELD:
-            store.revive(run)
-        else:
-            try:
-                store.touch(run.key)
-            except KeyError:  # cleared by another thread just now
-                pass
-        store.hits += 1
-        store.joins += 1
-        return run.add_waiter(caller)
-
     def enclosing_run(self, store: Store, run: Run) -> Run | None:
         """Return the run that will wait for *run* here, if any.
 
         Raises RuntimeError if that is *run* itself, or one that it waits for.
         """
-        starts = store.starts
-        if not starts.steps and not starts.bare and current_run.get(None) is None:
-            return None
-        caller = enclosing_run(starts)
+        caller = enclosing_run(store.starts)
         if caller is not None and run.waits_for(caller):
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "
@@ -286,7 +283,7 @@ class Cache:
         ended = store.misses + store.refreshes
         ended -= sum(run.store is store for run in in_flight)
         entered = store.entered + (store.misses if store.limit else 0)
-        left = store.left + store.expired()
+        left = int(store.left) + store.expired()
         return CacheStats(
             hits=int(store.hits),
             joins=store.joins,

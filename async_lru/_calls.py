@@ -78,9 +78,10 @@ def make(cache, function, make_key, spread, name):
         finally:
             del waiter
         value = run.value  # as run.take_value does it
-        run.unheard -= 1
-        if not run.unheard:
+        if run.unheard == 1:
             run.value = None
+        else:
+            run.unheard -= 1
         return value
     return call
 """

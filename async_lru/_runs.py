@@ -123,7 +123,7 @@ class Run:
     #: The run that will wait for this one when such a first step has been taken.
     starter: "Run | None"
     #: What the waiters are about to get once the run has ended, and how many of
-    #: them have yet to wake up for it.
+    #: them have yet to wake up for it; that stays at one when the last has.
     value: Any
     unheard: int
     #: The failure in whose place the waiters get a stale value; not set otherwise.
@@ -219,9 +219,10 @@ class Run:
         # The loop holds the future that woke the waiter until the waiter waits
         # again. With the value in it, dropping the entry would not free it.
         value = self.value
-        self.unheard -= 1
-        if not self.unheard:
+        if self.unheard == 1:
             self.value = None
+        else:
+            self.unheard -= 1
         return value
 
     def leave(self, waiter: "Future[Any]") -> None:
@@ -231,9 +232,10 @@ class Run:
             if not self.waiters and self not in self.store.starts.steps:
                 self.abandon()
         elif waiter.done() and not waiter.cancelled():  # too late: it had been told
+            is_last = self.unheard == 1
             self.take_value()
             error = waiter.exception()
-            if error is not None and not self.unheard:
+            if error is not None and is_last:
                 report(error, self.loop)
 
     def abandon(self) -> None:

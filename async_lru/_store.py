@@ -12,6 +12,9 @@ from ._order import mend, take
 from ._runs import ABSENT, DROPPED, EVICTED, HELD, REFRESHING, Run
 from ._starting import BEGIN, BEGIN_TIMED, starts_of
 
+#: The argument ``last`` of popitem. By position, for a name costs 50 ns.
+OLDEST = False
+
 
 class Store:
     """The entries of a cache in one event loop, from one clear to the next.
@@ -93,7 +96,7 @@ class Store:
         #: Entries that came otherwise than by a miss, and that went otherwise than
         #: by eviction or in time.
         self.entered = 0
-        self.left = 0
+        self.left = 0.0
         self.load_seconds = 0.0
         #: Whether runs that end at once are to be timed too.
         self.timed = False
@@ -116,7 +119,7 @@ class Store:
             entries[run.key] = run
             run.place = HELD
             if len(entries) > self.limit:  # as evict_oldest, for a call less
-                key, entry = entries.popitem(last=False)
+                key, entry = entries.popitem(OLDEST)
                 if type(entry) is Run:
                     self.evict(key, entry)
                 elif self.let_go is not None:
@@ -131,7 +134,7 @@ class Store:
         """Drop the oldest entry if there is one too many."""
         if len(self.entries) > self.limit:
             try:
-                key, entry = self.entries.popitem(last=False)
+                key, entry = self.entries.popitem(OLDEST)
             except BaseException:
                 mend(self.entries)
                 raise
@@ -236,7 +239,7 @@ class Store:
                 return False
         elif self.let_go is not None and not self.discard(entry):
             return False
-        self.left += 1
+        self.left += 1.0  # as hits are
         return True
 
     def expire(self, key: Hashable) -> None:

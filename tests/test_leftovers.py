@@ -525,7 +525,8 @@ async def test_bookkeeping_does_not_grow_with_waiters_that_left_B3(
     assert await patient == "value"
 
 
-async def test_what_outlives_a_run_keeps_nothing_of_it_alive_B3() -> None:
+@pytest.mark.parametrize("callers", [1, 3])
+async def test_what_outlives_a_run_keeps_nothing_of_it_alive_B3(callers: int) -> None:
     """A task started by the function has the run's context."""
     go_on = asyncio.Event()
     background: list[asyncio.Task[Any]] = []
@@ -538,9 +539,11 @@ async def test_what_outlives_a_run_keeps_nothing_of_it_alive_B3() -> None:
         await asyncio.sleep(0)
         return Value()
 
-    value = weakref.ref(await function(argument))
+    values = await asyncio.gather(*[function(argument) for _ in range(callers)])
+    value = weakref.ref(values[0])
     function.cache_clear()
-    del argument
+    del argument, values
+    await steps()  # the loop lets go of the tasks of gather
     assert reference() is None
     assert value() is None
     go_on.set()

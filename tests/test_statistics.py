@@ -36,7 +36,7 @@ async def test_everything_is_counted_C4(clock: Clock) -> None:
     await outcome(function(-1))
     stats = function.cache_stats()
     assert (stats.hits, stats.joins, stats.misses) == (3, 2, 2)
-    assert "hits=3," in repr(stats)  # they are ints
+    assert "hits=3," in repr(stats)  # not 3.0
     assert (stats.loads, stats.failures, stats.in_flight) == (1, 1, 0)
     assert stats.load_seconds == 4
     assert stats.mean_load_seconds == 4
@@ -46,7 +46,7 @@ async def test_everything_is_counted_C4(clock: Clock) -> None:
         await steps()
         gates[key].set_result(None)
         await call
-    assert function.cache_stats().evictions == 1
+    assert "evictions=1," in repr(function.cache_stats())
     await clock.advance(10)
     stats = function.cache_stats()
     assert (stats.evictions, stats.expirations, stats.currsize) == (1, 2, 0)
