@@ -1,9 +1,10 @@
 """Compare async_lru with its peers: ``make benchmark``.
 
-All are imported into one process. Each scenario is measured for each peer in turn, in
-as many rounds as are asked for, with the garbage collector off; the minimum counts,
-and the median is shown beside it. A peer that lacks what a scenario needs, or does not
-do what was to be measured, has an empty cell; why is told at the end.
+All are imported into one process. In each round each scenario is measured for each peer
+in turn, with the garbage collector off: what slows the machine down for a while spoils a
+round of them all and not all the rounds of one. The minimum of the rounds counts, and the
+median is shown beside it. A peer that lacks what a scenario needs, or does not do what
+was to be measured, has an empty cell; why is told at the end.
 """
 
 import argparse
@@ -42,15 +43,24 @@ def main() -> None:
         "scenarios": {},
         "empty": {},
     }
-    for number, found in enumerate(scenarios):
-        progress(f"[{number + 1}/{len(scenarios)}] {found.name}")
-        cells, reasons = measure(found, peers, options.rounds)
-        results["scenarios"][found.name] = {"unit": found.unit, "cells": cells}
-        for peer, reason in reasons.items():
-            results["empty"].setdefault(peer, {})[found.name] = reason
+    measurements = [Measurement(found, peers) for found in scenarios]
+    repeated = [each for each in measurements if not each.once]
+    for number in range(options.rounds):
+        for each in repeated:
+            progress(f"[round {number + 1}/{options.rounds}] {each.scenario.name}")
+            each.go_round()
+    for each in measurements:
+        if each.once:
+            progress(f"[once] {each.scenario.name}")
+            each.go_round()
+    for each in measurements:
+        name = each.scenario.name
+        results["scenarios"][name] = {"unit": each.scenario.unit, "cells": each.cells()}
+        for peer, reason in each.reasons.items():
+            results["empty"].setdefault(peer, {})[name] = reason
     progress("")
     print(table(results))
-    if options.only or options.peers:
+    if options.only or options.peers or not options.large:
         return  # not the whole picture
     name = f"{platform.python_implementation().lower()}-{sys.version_info[0]}.{sys.version_info[1]}"
     RESULTS.mkdir(exist_ok=True)
@@ -64,7 +74,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare async_lru with its peers.")
     parser.add_argument("--only", help="scenarios with one of these, comma-separated")
     parser.add_argument("--peers", help="peers with one of these, comma-separated")
-    parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=30, help="default: %(default)s")
     parser.add_argument(
         "--no-large",
         dest="large",
@@ -91,33 +101,42 @@ def is_loaded(peer: Peer) -> bool:
     return True
 
 
-def measure(
-    found: Scenario, peers: list[Peer], rounds: int
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return minimum and median for each peer, and why others have none."""
-    if found.large:
-        peers = [peer for peer in peers if peer.name in (OURS, BASE)]
-    if found.large or found.unit == "bytes":
-        rounds = 1
-    measured: dict[str, list[float]] = {peer.name: [] for peer in peers}
-    reasons: dict[str, str] = {}
-    for _ in range(rounds):
-        for peer in peers:
-            if peer.name not in reasons:
-                try:
-                    measured[peer.name].append(asyncio.run(undisturbed(found, peer)))
-                except (Lacks, Failed) as error:
-                    reasons[peer.name] = f"{type(error).__name__.lower()}: {error}"
-                except Exception as error:  # a peer that breaks stops nobody else
-                    if peer.name == OURS:
-                        raise
-                    reasons[peer.name] = f"raised {error!r}"
-    cells = {
-        name: {"min": min(times), "median": median(times)}
-        for name, times in measured.items()
-        if name not in reasons
-    }
-    return cells, reasons
+class Measurement:
+    """What a scenario has given so far."""
+
+    def __init__(self, scenario: Scenario, peers: list[Peer]) -> None:
+        self.scenario = scenario
+        self.once = scenario.large or scenario.unit == "bytes"
+        if scenario.large:
+            peers = [peer for peer in peers if peer.name in (OURS, BASE)]
+        self.peers = peers
+        self.measured: dict[str, list[float]] = {peer.name: [] for peer in peers}
+        #: Why peers have no figures.
+        self.reasons: dict[str, str] = {}
+
+    def go_round(self) -> None:
+        """Measure each peer once."""
+        for peer in self.peers:
+            if peer.name in self.reasons:
+                continue
+            try:
+                figure = asyncio.run(undisturbed(self.scenario, peer))
+            except (Lacks, Failed) as error:
+                self.reasons[peer.name] = f"{type(error).__name__.lower()}: {error}"
+            except Exception as error:  # a peer that breaks stops nobody else
+                if peer.name == OURS:
+                    raise
+                self.reasons[peer.name] = f"raised {error!r}"
+            else:
+                self.measured[peer.name].append(figure)
+
+    def cells(self) -> dict[str, Any]:
+        """Return minimum and median for each peer that has figures."""
+        return {
+            name: {"min": min(figures), "median": median(figures)}
+            for name, figures in self.measured.items()
+            if name not in self.reasons
+        }
 
 
 async def undisturbed(found: Scenario, peer: Peer) -> float:
