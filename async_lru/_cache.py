@@ -89,7 +89,8 @@ class Cache:
             return start_run(key, store, self.function, args, kwargs)
         # A join: a hit, and a use.
         caller = None
-        starts = store.starts  # in no run, most calls: asked without a call more
+        starts = store.starts
+        # Most calls are in no run. As in start_run this is asked in place, for a call less.
         if starts.steps or starts.bare or current_run.get(None) is not None:
             caller = self.enclosing_run(store, entry)
         if entry.place is not HELD:
@@ -99,7 +100,7 @@ class Cache:
                 store.touch(entry.key)
             except KeyError:  # cleared by another thread just now
                 pass
-        store.hits += 1
+        store.hits += 1.0
         store.joins += 1
         return entry, entry.add_waiter(caller)
 
