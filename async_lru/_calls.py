@@ -36,6 +36,8 @@ class Needs(NamedTuple):
     key: KeyRule
     #: Whether a hit changes the order of eviction.
     order: bool
+    #: Whether values are held with their keys: see PairStore.
+    pairs: bool
     #: Whether values have a deadline, and are of use for a time past it.
     deadline: bool
     stale: bool
@@ -92,6 +94,13 @@ store.hits += 1.0
 return entry
 """
 
+_HIT_OF_PAIR = """
+held, value = entry
+{order}
+store.hits += 1.0
+return value
+"""
+
 # The value is read before the deadline: see Entry.empty.
 _HIT_BEFORE_DEADLINE = """
 value = entry.value
@@ -129,12 +138,13 @@ if type(value) is KeptFailure:
 return value
 """
 
-# KeyError: a key's __eq__ or another thread has emptied the cache under the call,
-# which has its answer already.
+# Found by the very key that is held where that is at hand, as PairStore says. KeyError:
+# a key's __eq__ or another thread has emptied the cache under the call, which has its
+# answer already.
 _ORDER = """
 touch = store.touch
 try:
-    touch(key)
+    touch({key})
 except KeyError:
     pass
 """
@@ -265,6 +275,12 @@ def _call_of_any(cache: Cache, needs: Needs) -> Call:
     return _call(cache, needs, "any")
 
 
+def makes_plain_keys(key: KeyRule, function: object) -> bool:
+    """Tell whether the keys of *function* are its arguments themselves, as a rule."""
+    names = _plain_parameters(function)
+    return key == "default" and names is not None and len(names) == 1
+
+
 def _plain_parameters(function: object) -> tuple[str, ...] | None:
     """Return the parameters of *function*, or None if some are not plain ones."""
     if not isinstance(function, FunctionType):
@@ -305,11 +321,12 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
     """Return a function that makes calls of one sort."""
     parameters, passed_on = _ARGUMENTS[arguments]
     by = 4 if needs.deadline else 0
-    hit = _HIT
+    hit, key = (_HIT_OF_PAIR, "held") if needs.pairs else (_HIT, "key")
     if needs.deadline:
         hit = _HIT_FRESH_OR_STALE if needs.stale else _HIT_BEFORE_DEADLINE
+        key = "entry.key"
     hit = hit.format(
-        order=_indent(_ORDER if needs.order else "", by),
+        order=_indent(_ORDER.format(key=key) if needs.order else "", by),
         give=_indent(_GIVE_OR_RAISE if needs.failures else _GIVE, by),
         arguments=_indent(passed_on, 4),
     )

@@ -18,7 +18,7 @@ from ._per_instance import PerInstance
 from ._registry import is_disabled, register
 from ._runs import Run
 from ._stale import StaleStore
-from ._store import Store
+from ._store import PairStore, Store
 from ._wrapper import AlruCacheWrapper
 
 _P = ParamSpec("_P")
@@ -229,16 +229,17 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
         function = function.__get__(None, object)
     name = f"{described.__module__}.{described.__qualname__}"
     make_key = options.make_key(function, name)
+    needs = options.needs(function)
     lifetimes = options.lifetimes
-    store_class: Any = StaleStore if lifetimes.stale else ExpiringStore
+    store_class = PairStore if needs.pairs else Store
+    expiring_class = StaleStore if needs.stale else ExpiringStore
 
     def make_store(loop: AbstractEventLoop, runs: set[Run]) -> Store:
         if is_disabled():
             return Store(loop, 0, runs)
-        if not lifetimes:
-            return Store(loop, options.maxsize, runs)
-        made: Store = store_class(loop, options.maxsize, runs, lifetimes)
-        return made
+        if not needs.deadline:
+            return store_class(loop, options.maxsize, runs)
+        return expiring_class(loop, options.maxsize, runs, lifetimes)
 
     def make_wrapper() -> AlruCacheWrapper[..., Any]:
         cache = Cache(
@@ -250,10 +251,7 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
             make_key=make_key,
             make_store=make_store,
         )
-        calls = [
-            call_of_function(cache, options.needs),
-            call_of_method(cache, options.needs),
-        ]
+        calls = [call_of_function(cache, needs), call_of_method(cache, needs)]
         for call in calls:  # asyncio names coroutines and tasks after these
             _name(call, described)
         return AlruCacheWrapper(cache, *calls)

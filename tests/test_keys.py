@@ -303,6 +303,7 @@ class Awkward:
     def __init__(self, value: int = 0) -> None:
         self.value = value
         self.hashed = 0
+        self.compared = 0
         self.raise_at_hash = 0
         self.raise_at_eq: type[BaseException] | None = None
 
@@ -313,6 +314,7 @@ class Awkward:
         return 1
 
     def __eq__(self, other: object) -> bool:
+        self.compared += 1
         if self.raise_at_eq:
             raise self.raise_at_eq
         return isinstance(other, Awkward) and self.value == other.value
@@ -325,7 +327,7 @@ KINDS: list[dict[str, Any]] = [
     {"ttl": 100, "jitter": 1},
     {"typed": True},
     {"typed": True, "ttl": 100},
-    {"key": lambda value: value},
+    {"key": lambda *values: values},
 ]
 
 
@@ -340,6 +342,21 @@ async def test_a_hit_hashes_twice_and_a_miss_three_times_A2(
     argument.hashed = 0
     await function(argument)
     assert argument.hashed <= 2
+
+
+@pytest.mark.parametrize("options", KINDS)
+async def test_a_hit_compares_its_key_once_D(options: dict[str, Any]) -> None:
+    """It moves to the end the very key that is held, which needs no comparison."""
+
+    @alru_cache(**options)
+    async def function(argument: Awkward, other: int) -> int:
+        return other
+
+    first, second = Awkward(), Awkward()
+    await function(first, 1)
+    await function(second, 1)
+    assert function.cache_info()[:2] == (1, 1)
+    assert first.compared + second.compared == 1
 
 
 @pytest.mark.parametrize("options", [*KINDS, {"maxsize": 1}])
