@@ -1,9 +1,9 @@
 """What a call does, from top to bottom, when it is a hit.
 
-The coroutine function that users call is put together from the lines that its
-cache needs and no others, as ``collections.namedtuple`` puts its classes together:
-options that are not used cost nothing, and nothing is written twice. What is no hit
-is left to ``start_run`` if it is a plain miss, and otherwise to the cache.
+The functions that users call are put together from the lines that their cache needs
+and no others, as ``collections.namedtuple`` puts its classes together: options that
+are not used cost nothing, and nothing is written twice. What is no hit is left to
+``start_run`` if it is a plain miss, and otherwise to the cache.
 """
 
 from asyncio import CancelledError, get_running_loop
@@ -17,12 +17,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ._cache import Cache
 from ._failures import KeptFailure
-from ._keys import KEYWORDS
+from ._keys import KEYWORDS, MakeKey
 from ._loops import GENERATED, HERE
 from ._runs import ABSENT, Run
 from ._starting import start_run
 
 Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+Ask: TypeAlias = Callable[..., bool]
 
 
 #: Rules of keys: functools', the same with types, and the user's own.
@@ -43,6 +44,18 @@ class Needs(NamedTuple):
     stale: bool
     #: Whether failures are kept.
     failures: bool
+
+
+class Front(NamedTuple):
+    """The functions of a cache that users call with the arguments of the cached one."""
+
+    call: Call
+    #: The same for calls through an instance, their first argument.
+    call_of_method: Call
+    #: Whether there is an entry, ...
+    contains: Ask
+    #: ... and whether there was one, which is dropped.
+    invalidate: Ask
 
 
 # Counters are written last, so that an error in a key's __hash__ or __eq__ changes
@@ -86,6 +99,15 @@ def make(cache, function, make_key, spread, name):
             run.unheard -= 1
         return value
     return call
+"""
+
+# Makes its key inline, too, and is no method: a seventh of an invalidation.
+_ASK = """
+def make(cache, make_key):
+    def ask(*args, **kwargs):
+{key}
+        return cache.store.{method}(key)
+    return ask
 """
 
 _HIT = """
@@ -249,7 +271,17 @@ else:
 }
 
 
-def call_of_function(cache: Cache, needs: Needs) -> Call:
+def front_of(cache: Cache, needs: Needs) -> Front:
+    """Return the functions for users of *cache*."""
+    return Front(
+        _call_of_function(cache, needs),
+        _call_of_method(cache, needs),
+        _asker(needs.key, "contains")(cache, cache.make_key),
+        _asker(needs.key, "remove")(cache, cache.make_key),
+    )
+
+
+def _call_of_function(cache: Cache, needs: Needs) -> Call:
     """Return the coroutine function for calls of a cached function."""
     names = _plain_parameters(cache.function)
     if names is not None and len(names) == 1 and needs.key != "own":
@@ -257,7 +289,7 @@ def call_of_function(cache: Cache, needs: Needs) -> Call:
     return _call_of_any(cache, needs)
 
 
-def call_of_method(cache: Cache, needs: Needs) -> Call:
+def _call_of_method(cache: Cache, needs: Needs) -> Call:
     """Return the coroutine function for calls through an instance, its first argument."""
     names = _plain_parameters(cache.function)
     if names is not None and len(names) == len(("self", "one")) and needs.key != "own":
@@ -337,6 +369,17 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
         hit=_indent(hit, 16),
         arguments=_indent(passed_on, 12),
     )
+    return _made(source)
+
+
+@cached
+def _asker(key: KeyRule, method: str) -> Callable[[Cache, MakeKey], Ask]:
+    """Return a function that makes what asks a *method* of the store."""
+    return _made(_ASK.format(key=_indent(_KEY[key, "any"], 8), method=method))
+
+
+def _made(source: str) -> Callable[..., Any]:
+    """Return the function ``make`` of *source*."""
     names: dict[str, Any] = {
         "ABSENT": ABSENT,
         "CancelledError": CancelledError,

@@ -11,7 +11,7 @@ from functools import partial, partialmethod
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from ._cache import Cache
-from ._calls import call_of_function, call_of_method
+from ._calls import front_of
 from ._expiring import ExpiringStore
 from ._options import Options, checked
 from ._per_instance import PerInstance
@@ -251,10 +251,10 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
             make_key=make_key,
             make_store=make_store,
         )
-        calls = [call_of_function(cache, needs), call_of_method(cache, needs)]
-        for call in calls:  # asyncio names coroutines and tasks after these
-            _name(call, described)
-        return AlruCacheWrapper(cache, *calls)
+        front = front_of(cache, needs)
+        _name(front.call, described)
+        _name(front.call_of_method, described)
+        return AlruCacheWrapper(cache, front)
 
     wrapper = make_wrapper()
     if options.per_instance:
@@ -267,6 +267,7 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
 
 
 def _name(call: Any, described: Any) -> None:
+    """Name a call after its function, since asyncio names coroutines after it."""
     call.__name__ = described.__name__
     call.__qualname__ = described.__qualname__
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ._calls import Front
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._wrapper import AlruCacheBoundMethod, AlruCacheWrapper
 
@@ -38,7 +39,14 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             wrapper = self._of(instance)
             return await wrapper._call_of_method(instance, *args, **kwargs)
 
-        self = super().__new__(cls, template._cache, call, call)
+        def contains(instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+            return self._of(instance).cache_contains(instance, *args, **kwargs)
+
+        def invalidate(instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+            return self._of(instance).cache_invalidate(instance, *args, **kwargs)
+
+        front = Front(call, call, contains, invalidate)
+        self = super().__new__(cls, template._cache, front)
         self._make_wrapper = make_wrapper
         self._wrappers = wrappers
         return self
@@ -74,12 +82,6 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         return bound
 
     # Of one instance, the first argument.
-
-    def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-        return self._of(instance).cache_contains(instance, *args, **kwargs)
-
-    def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-        return self._of(instance).cache_invalidate(instance, *args, **kwargs)
 
     def cache_put(
         self, value: Any, instance: Any, /, *args: Any, **kwargs: Any

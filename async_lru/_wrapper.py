@@ -57,7 +57,21 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     .. versionadded:: 3.0
     """
 
-    __slots__ = ("_cache", "_call_of_method")
+    __slots__ = {
+        "_cache": "The cache.",
+        "_call_of_method": "What is called through an instance.",
+        "cache_contains": """Tell whether a call with these arguments would be a hit.
+
+        This is no use of the entry: it counts nothing and changes no order.
+        Raises TypeError if an argument is not hashable.
+        """,
+        "cache_invalidate": """Drop the entry of these arguments; tell if there was one.
+
+        Callers who wait for a run in flight still get its result, but it is not
+        stored, and the next call starts a new run. Raises TypeError if an
+        argument is not hashable.
+        """,
+    }
 
     if TYPE_CHECKING:
         __name__: str
@@ -66,12 +80,17 @@ class AlruCacheWrapper(_Callable[_P, _R]):
 
     _cache: Cache
     _call_of_method: Call
+    # Functions and no methods, which _calls makes for the cache.
+    cache_contains: Callable[_P, bool]
+    cache_invalidate: Callable[_P, bool]
 
     # Not for users, whose checkers need not know what a Cache is.
-    def __new__(cls, cache: Any, call: Call, call_of_method: Call) -> "Self":
-        self = super().__new__(cls, call)
+    def __new__(cls, cache: Any, front: Any) -> "Self":
+        self = super().__new__(cls, front.call)
         self._cache = cache
-        self._call_of_method = call_of_method
+        self._call_of_method = front.call_of_method
+        self.cache_contains = _method("cache_contains", front.contains)
+        self.cache_invalidate = _method("cache_invalidate", front.invalidate)
         return self
 
     def cache_info(self) -> CacheInfo:
@@ -85,26 +104,6 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     def cache_parameters(self) -> CacheParameters:
         """Return maxsize, typed, tasks (the runs in flight) and closed."""
         return self._cache.parameters()
-
-    def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Tell whether a call with these arguments would be a hit.
-
-        This is no use of the entry: it counts nothing and changes no order.
-        Raises TypeError if an argument is not hashable.
-        """
-        cache = self._cache
-        return cache.store.contains(cache.make_key(args, kwargs))
-
-    def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Drop the entry of these arguments and tell whether there was one.
-
-        Callers who wait for a run in flight still get its result, but it is not
-        stored, and the next call starts a new run. Raises TypeError if an
-        argument is not hashable.
-        """
-        cache = self._cache
-        make_key = cache.make_key  # see _calls on Python 3.11
-        return cache.store.remove(make_key(args, kwargs))
 
     def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Store *value* as the result for these arguments, without a run.
@@ -241,6 +240,15 @@ class AlruCacheWrapper(_Callable[_P, _R]):
                 return self.__wrapped__.__annotations__
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=self)
+
+
+def _method(name: str, function: Any) -> Any:
+    """Let *function* look like a method of the wrapper."""
+    function.__name__ = name
+    function.__qualname__ = f"{AlruCacheWrapper.__name__}.{name}"
+    function.__module__ = __name__
+    function.__doc__ = AlruCacheWrapper.__slots__[name]
+    return function
 
 
 class _ClassText(str):

@@ -1,13 +1,14 @@
 """A8: what a cache tells, and how entries are dropped by hand."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import Controlled, counted, start, steps
 
-from async_lru import CacheInfo
+from async_lru import AlruCacheWrapper, CacheInfo
 
 Make = Callable[..., Controlled]
 
@@ -161,3 +162,17 @@ async def test_a_done_callback_may_clear_the_cache_A8(controlled: Make) -> None:
     assert await asyncio.gather(*calls) == ["value"] * 3
     await steps()
     assert function.cache_info() == (0, 0, 128, 0)
+
+
+@pytest.mark.parametrize("name", ["cache_contains", "cache_invalidate"])
+def test_what_is_asked_with_arguments_looks_like_a_method_A8(name: str) -> None:
+    function, _ = counted()
+    method = getattr(function, name)
+    assert method.__name__ == name
+    assert method.__qualname__ == f"AlruCacheWrapper.{name}"
+    assert method.__module__ == AlruCacheWrapper.__module__
+    assert str(inspect.signature(method)) == "(*args, **kwargs)"
+    described = inspect.getdoc(method)
+    assert described is not None
+    assert "with these" in described or "of these" in described
+    assert described == inspect.getdoc(getattr(AlruCacheWrapper, name))
