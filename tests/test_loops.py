@@ -447,6 +447,30 @@ def test_a_create_task_set_on_the_loop_makes_the_runs_A12() -> None:
     asyncio.run(main())
 
 
+def test_a_create_future_set_on_the_loop_makes_what_calls_wait_on_A12() -> None:
+    made = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        create_future = loop.create_future
+
+        def recording() -> Any:
+            made.append(create_future())
+            return made[-1]
+
+        loop.create_future = recording  # type: ignore[method-assign]
+
+        @alru_cache
+        async def function(number: int) -> int:
+            await asyncio.sleep(0)
+            return number
+
+        assert await asyncio.gather(function(1), function(1), function(2)) == [1, 1, 2]
+        assert [future.done() for future in made] == [True, True, True]
+
+    asyncio.run(main())
+
+
 async def test_a_task_factory_that_raises_raises_to_the_caller_A12() -> None:
     def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
         raise ZeroDivisionError
