@@ -382,12 +382,13 @@ async def bytes_per_entry(peer: Peer, entries: int, kept: int, **options: Any) -
     require(peer.name != "cachebox", "memory that tracemalloc sees")
     numbers = list(range(10**6, 10**6 + entries))
     counted = Counted(peer, **options)
-    await counted.call(0)
+    others = (0,) if counted.two else ()
+    await counted.call(0, *others)
     gc.collect()
     tracemalloc.start()
     try:
         for number in numbers:
-            await counted.call(number)
+            await counted.call(number, *others)
         await asyncio.sleep(0.01)
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
@@ -405,6 +406,12 @@ async def memory(peer: Peer) -> float:
 @scenario("an entry, bounded", unit="bytes")
 async def memory_bounded(peer: Peer) -> float:
     return await bytes_per_entry(peer, ENTRIES, ENTRIES, maxsize=ENTRIES + 1)
+
+
+@scenario("an entry, bounded, two arguments", unit="bytes")
+async def memory_two(peer: Peer) -> float:
+    entries = ENTRIES
+    return await bytes_per_entry(peer, entries, entries, maxsize=entries + 1, two=True)
 
 
 @scenario("an entry with a ttl", unit="bytes")
