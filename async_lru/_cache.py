@@ -121,7 +121,7 @@ class Cache:
         def admit(run: Run) -> None:
             store.admit(run)
             self.replace_store(store)
-            store.misses += 1
+            store.misses += 1.0
 
         return start_run(key, store, self.function, args, kwargs, admit)
 
@@ -279,7 +279,8 @@ class Cache:
         store = self.counted or self.store
         store.drop_due()
         # As CacheInfo() does it, without its detour through Python: a fifth less.
-        counts = int(store.hits), store.misses, self.maxsize, len(store.entries)
+        hits, misses = int(store.hits), int(store.misses)
+        counts = hits, misses, self.maxsize, len(store.entries)
         info: CacheInfo = _new_tuple(CacheInfo, counts)
         return info
 
@@ -290,14 +291,15 @@ class Cache:
         if not store.timed:  # from now on
             store.time_all()
         in_flight = self.runs_in_flight()
-        ended = store.misses + store.refreshes
+        misses = int(store.misses)
+        ended = misses + store.refreshes
         ended -= sum(run.store is store for run in in_flight)
-        entered = store.entered + (store.misses if store.limit else 0)
+        entered = store.entered + (misses if store.limit else 0)
         left = int(store.left) + store.expired()
         return CacheStats(
             hits=int(store.hits),
             joins=store.joins,
-            misses=store.misses,
+            misses=misses,
             loads=ended - store.failures - store.cancelled,
             failures=store.failures,
             evictions=max(0, entered - left - len(store.entries)) if store.limit else 0,

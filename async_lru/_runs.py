@@ -51,7 +51,7 @@ class Keeper(Protocol):
     begin: Any
     #: All runs in flight of the cache, those without an entry included.
     runs: "set[Run]"
-    misses: int
+    misses: float
     #: Seconds that runs took, and the clock that tells.
     load_seconds: float
     #: Whether those that end at once are to be timed too.

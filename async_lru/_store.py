@@ -96,7 +96,7 @@ class Store:
         # ways that matter.
         self.hits = 0.0  # see _calls
         self.joins = 0
-        self.misses = 0
+        self.misses = 0.0
         self.refreshes = 0
         self.failures = 0
         self.cancelled = 0
