@@ -110,16 +110,7 @@ def start_run(  # noqa: PLR0917  # keywords cost time
             return value, None
         store.runs.add(run)
         run.coroutine = run.starter = None
-        # As run.add_waiter does it, for a call less: 0.5 % of a miss that suspends.
-        waiter: Future[Any] = store.make_future()
-        if run.waiters:
-            run.waiters[waiter] = caller
-        else:
-            run.waiters = {waiter: caller}
-        try:
-            return run, waiter
-        finally:
-            del waiter  # a failure's traceback may hold this frame
+        return run, run.add_waiter(caller)
     except BaseException:
         # First of all, with as few calls that might fail too: nobody can join it.
         run.waiters = None
