@@ -1,6 +1,6 @@
 """How the arguments of a call become its key.
 
-The rules are those of ``functools.lru_cache``. The calls in ``_calls`` repeat the
+The rules are those of ``functools.lru_cache``. The functions in ``_calls`` repeat the
 first two inline, since a Python call costs a fifth of a hit; keep the two alike.
 """
 
