@@ -88,7 +88,9 @@ class Cache:
         if entry.waiters is None and store.aside:
             entry = store.aside.get(key, ABSENT)
         if entry.waiters is None:
-            return start_run(key, store, self.function, args, kwargs)
+            return start_run(
+                key, store, self.function, args, kwargs, store.admit_missed
+            )
         # A join: a hit, and a use.
         caller = None
         starts = store.starts
@@ -119,9 +121,8 @@ class Cache:
         store = self.enter_loop(get_running_loop())
 
         def admit(run: Run) -> None:
-            store.admit(run)
+            store.admit_missed(run)
             self.replace_store(store)
-            store.misses += 1.0
 
         return start_run(key, store, self.function, args, kwargs, admit)
 

@@ -77,7 +77,7 @@ def make(cache, function, make_key, spread, name):
 {hit}
 {arguments}
             if entry is ABSENT and not store.aside:
-                run, waiter = start_run(key, store, function, args, kwargs)
+                run, waiter = start_run(key, store, function, args, kwargs{admit})
             else:
                 run, waiter = cache.run_for(store, key, entry, args, kwargs)
         else:
@@ -369,6 +369,7 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
         here=HERE,
         hit=_indent(hit, 16),
         arguments=_indent(passed_on, 12),
+        admit=", store.admit_missed" if needs.stale else "",
     )
     return _made(source)
 

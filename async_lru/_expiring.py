@@ -57,6 +57,8 @@ class ExpiringStore(Store):
 
     __slots__ = ("expiry", "lifetimes", "ttl")
 
+    bare_values = False
+
     loop: AbstractEventLoop
 
     def __init__(

@@ -10,6 +10,9 @@ from collections.abc import Hashable
 from contextlib import suppress
 from typing import Any, cast
 
+#: The argument ``last`` of popitem. By position, for a name costs 50 ns.
+OLDEST = False
+
 
 def take(entries: OrderedDict[Hashable, Any], key: Hashable, default: Any) -> Any:
     """Take *key* out and return its value, or *default* if it is not there."""

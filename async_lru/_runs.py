@@ -8,6 +8,7 @@ from asyncio import (
     InvalidStateError,
     Task,
 )
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import ContextVar
 from enum import Enum
@@ -47,6 +48,15 @@ class Keeper(Protocol):
     make_future: Any
     #: What is being started in the loop.
     starts: "Starts"
+    #: The runs and the values of ended ones, oldest first; how many it holds at most.
+    entries: OrderedDict[Hashable, Any]
+    limit: int
+    #: Told of values that are evicted.
+    let_go: Any
+    #: Whether values are entries as they are, with nothing round them.
+    bare_values: bool
+    #: Whether the cache has gone on to another store.
+    retired: bool
     #: How runs begin as a rule; see start_run.
     begin: Any
     #: All runs in flight of the cache, those without an entry included.
@@ -58,8 +68,8 @@ class Keeper(Protocol):
     timed: bool
     clock: Any
 
-    def admit(self, run: "Run") -> None:
-        """Make a new run the newest entry, and evict what is too much then."""
+    def evict(self, key: Hashable, run: "Run") -> None:
+        """Leave a run without an entry; it can come back while it is in flight."""
 
     def put(self, key: Hashable, value: Any) -> None:
         """Make *value* the entry of *key*, which is a run's."""
@@ -218,7 +228,7 @@ class Run:
         waiter: Future[Any] = self.store.make_future()
         if self.waiters:
             self.waiters[waiter] = caller
-        else:
+        else:  # pragma: py-lt-312  # in its first step
             self.waiters = {waiter: caller}
         return waiter
 

@@ -8,12 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from ._loops import clock_of, is_stock, ticker_of
-from ._order import mend, take
+from ._order import OLDEST, mend, take
 from ._runs import ABSENT, DROPPED, EVICTED, HELD, REFRESHING, Run
 from ._starting import BEGIN, BEGIN_TIMED, starts_of
-
-#: The argument ``last`` of popitem. By position, for a name costs 50 ns.
-OLDEST = False
 
 
 class Store:
@@ -54,6 +51,8 @@ class Store:
         "touch",
     )
 
+    #: Whether values are entries as they are, with nothing round them.
+    bare_values = True
     #: Told of values that are evicted, if anything is to be done then.
     let_go: Callable[[Any], object] | None
     #: The entry of a key, or a default: the look-up of a hit.
@@ -120,30 +119,25 @@ class Store:
         return type(entry) is not Run or entry.waiters is not None
 
     def admit(self, run: Run) -> None:
-        """Make a new run the newest entry, and drop the oldest if it is one too many."""
-        entries = self.entries
-        try:
-            entries[run.key] = run
-            run.place = HELD
-            if len(entries) > self.limit:  # as evict_oldest, for a call less
-                key, entry = entries.popitem(OLDEST)
-                if type(entry) is Run:
-                    self.evict(key, entry)
-                elif self.let_go is not None:
-                    self.let_go(entry)
-        except BaseException as error:
-            mend(entries)
-            if self.retired and isinstance(error, KeyError):
-                return  # another thread has emptied it just now
-            raise
+        """Make a run the newest entry, and drop the oldest if it is one too many."""
+        Store.put(self, run.key, run)
+        run.place = HELD
+        self.evict_oldest()
+
+    def admit_missed(self, run: Run) -> None:
+        """Admit the run of a miss; start_run does this itself in most stores."""
+        self.admit(run)
+        self.misses += 1.0  # as hits are
 
     def evict_oldest(self) -> None:
         """Drop the oldest entry if there is one too many."""
         if len(self.entries) > self.limit:
             try:
                 key, entry = self.entries.popitem(OLDEST)
-            except BaseException:
+            except BaseException as error:
                 mend(self.entries)
+                if self.retired and isinstance(error, KeyError):
+                    return  # another thread has emptied it just now
                 raise
             if type(entry) is Run:
                 self.evict(key, entry)
@@ -290,6 +284,8 @@ class PairStore(Store):
     """
 
     __slots__ = ()
+
+    bare_values = False
 
     def put(self, key: Hashable, value: Any) -> None:
         super().put(key, (key, value))

@@ -230,23 +230,29 @@ async def test_closing_in_a_first_step_ends_the_run_B4(
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
 @pytest.mark.parametrize("is_warm", [False, True])
-async def test_who_joins_in_a_first_step_is_told_A3(is_warm: bool) -> None:
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("refreshes", [False, True])
+async def test_who_joins_in_a_first_step_is_told_A3_C6(
+    is_warm: bool, suspends: bool, refreshes: bool
+) -> None:
     function = warmed()
     if is_warm:
         await warm(function)
+    call = function.cache_refresh if refreshes else function
     joined: list[Any] = []
 
     async def way() -> str:
         loop = asyncio.get_running_loop()
-        joined.append(asyncio.Task(call(), loop=loop, eager_start=True))  # type: ignore[call-arg]
+        for _ in range(2):
+            joined.append(asyncio.Task(call(1), loop=loop, eager_start=True))  # type: ignore[call-arg]
+        if suspends:
+            await asyncio.sleep(0)
         return "value"
 
-    async def call() -> Any:
-        return await function(1)
-
     function.ways[1] = way
-    assert await function(1) == "value"
-    assert await joined[0] == "value"
+    assert await call(1) == "value"
+    assert await asyncio.gather(*joined) == ["value"] * 2
+    assert function.runs.count(1) == 1
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="first steps are scheduled")

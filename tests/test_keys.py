@@ -460,6 +460,66 @@ async def test_an_error_in_eq_while_evicting_leaves_no_run_behind_A2() -> None:
     assert await asyncio.wait_for(function(third), 1) is third
 
 
+@pytest.mark.parametrize("during", ["admission", "storing"])
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("options", [*KINDS, {"ttl": 9, "stale_if_error": 9}])
+async def test_an_error_in_eq_leaves_the_entries_in_order_A2(
+    options: dict[str, Any], suspends: bool, during: str
+) -> None:
+    """At whichever comparison it is raised, and though it is raised but once."""
+    if "maxsize" not in options:
+        options = {**options, "maxsize": 3}
+    left = 0
+
+    class Once(Awkward):
+        __hash__ = Awkward.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise ZeroDivisionError
+            return self is other
+
+    @alru_cache(**options)
+    async def function(argument: Any) -> Any:
+        nonlocal left, armed
+        if suspends:
+            await asyncio.sleep(0)
+        if armed:
+            left, armed = fails_at, False
+        return argument
+
+    raised = 0
+    for fails_at in range(1, 20):
+        armed = False
+        function.cache_clear()
+        stored = [Once(value) for value in range(3)]
+        for argument in (*stored, stored[0]):
+            assert await function(argument) is argument
+        new = Once(3)
+        armed = during == "storing"
+        left = 0 if armed else fails_at
+        try:
+            assert await function(new) is new
+        except ZeroDivisionError:
+            raised += 1
+        left, armed = 0, False
+        for argument in range(4):
+            assert await function(argument) is argument
+        if options["maxsize"]:
+            assert not any(map(function.cache_contains, (*stored, new)))
+        for argument in (*stored, new):
+            assert await function(argument) is argument
+            function.cache_invalidate(argument)
+        contained = [
+            argument for argument in range(4) if function.cache_contains(argument)
+        ]
+        assert len(contained) == function.cache_info().currsize
+        assert function.cache_parameters()["tasks"] == 0
+    assert raised > 2
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"ttl": 9}, {"maxsize": None}, {"typed": True}, {"typed": True, "ttl": 9}],
@@ -547,6 +607,30 @@ def test_a_store_emptied_while_it_evicts_B13(retired: bool) -> None:
     else:
         with pytest.raises(KeyError):
             store.admit(run)
+
+
+@pytest.mark.parametrize("retired", [False, True])
+async def test_a_store_emptied_while_a_miss_evicts_B13(retired: bool) -> None:
+    class Emptied(OrderedDict[Any, Any]):
+        def popitem(self, last: bool = True) -> Any:
+            if retired:
+                store.retire()
+            raise KeyError("popitem")
+
+    @alru_cache(maxsize=1)
+    async def function(key: int) -> int:
+        return key * 10
+
+    assert await function(1) == 10
+    store = function._cache.store
+    store.entries = Emptied({1: 10})
+    if retired:
+        assert await function(2) == 20
+    else:
+        with pytest.raises(KeyError, match="popitem"):
+            await function(2)
+        assert 2 not in store.entries
+    assert function.cache_parameters()["tasks"] == 0
 
 
 def test_a_run_that_has_ended_is_not_revived_after_its_eviction_A4() -> None:

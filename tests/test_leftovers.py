@@ -100,6 +100,20 @@ async def test_a_dropped_key_dies_at_once_B3(
     assert reference() is None
 
 
+@pytest.mark.parametrize("options", [{}, {"ttl": 1000}])
+async def test_a_value_is_evicted_before_the_function_is_called_B3(
+    options: dict[str, Any],
+) -> None:
+    @alru_cache(maxsize=1, **options)
+    async def function(key: int) -> Any:
+        if key == 1:
+            return Value()
+        return reference()
+
+    reference = weakref.ref(await function(1))
+    assert await function(2) is None
+
+
 @pytest.mark.parametrize("fails", [False, True])
 async def test_the_key_of_an_evicted_run_dies_when_it_ends_B3(fails: bool) -> None:
     @alru_cache(maxsize=1)
