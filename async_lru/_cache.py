@@ -95,7 +95,7 @@ class Cache:
         caller = None
         starts = store.starts
         # Most calls are in no run. As in start_run this is asked in place, for a call less.
-        if starts.steps or starts.bare or current_run.get(None) is not None:
+        if starts.steps or starts.bare or current_run() is not None:
             caller = self.enclosing_run(store, entry)
         if entry.place is not HELD:
             store.revive(entry)

@@ -61,69 +61,59 @@ class Queue(Protocol):
 
     def __len__(self) -> int: ...
 
-    def push(self, entry: Entry) -> None:
+    def push(self, entry: Entry, /) -> None:
         """Put in *entry*."""
 
     def first(self) -> Entry:
         """Return the entry with the earliest deadline."""
         ...
 
-    def pop(self) -> None:
+    def drop_first(self) -> object:
         """Take out the first entry."""
 
     def discard_husks(self) -> None:
         """Take out all husks."""
 
 
-class InOrder:
+class InOrder(deque[Entry]):
     """A queue for entries whose deadlines come in order: all have one ttl."""
 
-    __slots__ = ("entries",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def push(self, entry: Entry) -> None:
-        self.entries.append(entry)
+    # Not called by a method in Python: 4 % of a miss.
+    push = deque[Entry].append
+    drop_first = deque[Entry].popleft
 
     def first(self) -> Entry:
-        return self.entries[0]
-
-    def pop(self) -> None:
-        self.entries.popleft()
+        return self[0]
 
     def discard_husks(self) -> None:
-        self.entries = deque(entry for entry in self.entries if not entry.is_husk)
+        live = [entry for entry in self if not entry.is_husk]
+        self.clear()
+        self.extend(live)
 
 
-class ByDeadline:
-    """A queue for entries whose deadlines come in any order."""
+class ByDeadline(list[tuple[float, int, Entry]]):
+    """A queue for entries whose deadlines come in any order: a heap."""
 
-    __slots__ = ("entries", "ticket")
+    __slots__ = ("ticket",)
 
     def __init__(self) -> None:
         # The ticket keeps the heap from comparing entries.
-        self.entries: list[tuple[float, int, Entry]] = []
         self.ticket = count().__next__
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
     def push(self, entry: Entry) -> None:
-        heappush(self.entries, (entry.deadline, self.ticket(), entry))
+        heappush(self, (entry.deadline, self.ticket(), entry))
+
+    def drop_first(self) -> None:
+        heappop(self)
 
     def first(self) -> Entry:
-        return self.entries[0][2]
-
-    def pop(self) -> None:
-        heappop(self.entries)
+        return self[0][2]
 
     def discard_husks(self) -> None:
-        self.entries = [item for item in self.entries if not item[2].is_husk]
-        heapify(self.entries)
+        self[:] = [item for item in self if not item[2].is_husk]
+        heapify(self)
 
 
 class Expiry:
@@ -174,10 +164,11 @@ class Expiry:
         """Empty an entry that was dropped before its time."""
         entry.empty()
         self.husks += 1
-        if self.husks == len(self.queue):
+        held = len(self.queue)
+        if self.husks == held:
             if self.is_ours():
                 self.clear()
-        elif self.husks * 2 > len(self.queue) + SLACK and self.is_ours():
+        elif self.husks * 2 > held + SLACK and self.is_ours():
             self.queue.discard_husks()
             self.husks = 0
 
@@ -205,7 +196,7 @@ class Expiry:
             entry = queue.first()
             if entry.deadline > now:
                 return False
-            queue.pop()
+            queue.drop_first()
             if entry.is_husk:
                 self.husks -= 1
                 continue

@@ -92,8 +92,11 @@ NOBODY: "Waiters | None" = {}
 
 _NOTHING: Any = None
 
-#: The run whose code, or a task started by it, is running.
-current_run: ContextVar["Run"] = ContextVar("async_lru.run")
+_current_run: ContextVar["Run | None"] = ContextVar("async_lru.run", default=None)
+
+#: Returns the run whose code, or a task started by it, is running. Bound once, for from
+#: Python 3.12 on a method of an imported name is bound anew at each call.
+current_run: "Callable[[], Run | None]" = _current_run.get
 
 
 class _Pause(tuple[None]):
@@ -168,7 +171,7 @@ class Run:
         try:
             if primed:
                 await _PAUSE
-            current_run.set(self)
+            _current_run.set(self)
             clock = self.store.clock
             started = clock()
             value = await (function(*args, **kwargs) if kwargs else function(*args))

@@ -112,7 +112,7 @@ def start_run(  # noqa: PLR0912, PLR0915, PLR0917  # calls and keywords cost tim
         else:
             admit(run)
         begin = store.begin
-        if steps or starts.bare or current_run.get(None) is not None:
+        if steps or starts.bare or current_run() is not None:
             caller = run.starter = enclosing_run(starts)
             begin = begin_within(starts, begin)
         if not store.stock or loop._task_factory is not None:  # noqa: SLF001
@@ -291,7 +291,7 @@ def enclosing_run(starts: Starts) -> Run | None:
     for run in starts.steps[-1:]:  # pragma: py-lt-312
         if run.coroutine is not None and run.coroutine is task.get_coro():
             return run
-    for known in [current_run.get(None), *(run() for run in list(starts.bare))]:
+    for known in [current_run(), *(run() for run in list(starts.bare))]:
         if known is not None and known.waiters is not None:  # noqa: SIM102
             if known.task is task or awaits(known.task, task):
                 return known
