@@ -1,7 +1,7 @@
 """Compare async_lru with its peers: ``make benchmark``.
 
 All are imported into one process. In each round each scenario is measured for each peer
-in turn, with the garbage collector off: what slows the machine down for a while spoils a
+in turn, another first each time, with the garbage collector off: what slows the machine down for a while spoils a
 round of them all and not all the rounds of one. The minimum of the rounds counts, and the
 median is shown beside it. A peer that lacks what a scenario needs, or does not do what
 was to be measured, has an empty cell; why is told at the end. What memory holds is the
@@ -117,13 +117,14 @@ class Measurement:
         self.scenario = scenario
         if scenario.large:
             peers = [peer for peer in peers if peer.name in (OURS, BASE)]
-        self.peers = peers
+        self.peers = list(peers)
         self.measured: dict[str, list[float]] = {peer.name: [] for peer in peers}
         #: Why peers have no figures.
         self.reasons: dict[str, str] = {}
 
     def go_round(self) -> None:
-        """Measure each peer once."""
+        """Measure each peer once; another is first each time."""
+        self.peers.append(self.peers.pop(0))
         for peer in self.peers:
             if peer.name in self.reasons:
                 continue
