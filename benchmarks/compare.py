@@ -1,12 +1,12 @@
 """Compare async_lru with its peers: ``make benchmark``.
 
 All are imported into one process. In each round each scenario is measured for each peer
-in turn, another first each time, with the garbage collector off: what slows the machine down for a while spoils a
-round of them all and not all the rounds of one. The minimum of the rounds counts, and the
-median is shown beside it. A peer that lacks what a scenario needs, or does not do what
-was to be measured, has an empty cell; why is told at the end. What memory holds is the
-same each time and asked for once, and caches too large for many rounds have two, with
-some time in between.
+in turn, another first each time, with the garbage collector off: what slows the machine
+down for a while spoils a round of them all and not all the rounds of one. The minimum of
+the rounds counts, and the median is shown beside it. What memory holds is the same each
+time and asked for once, and caches too large for many rounds have two, with some time in
+between. A peer that lacks what a scenario needs, or does not do what was to be measured,
+has an empty cell; why is told at the end.
 """
 
 import argparse
