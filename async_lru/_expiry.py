@@ -80,7 +80,7 @@ class InOrder(deque[Entry]):
 
     __slots__ = ()
 
-    # Not called by a method in Python: 4 % of a miss.
+    # The own ones, with no call in Python round them: 6 % of a miss.
     push = deque[Entry].append
     drop_first = deque[Entry].popleft
 
