@@ -679,6 +679,8 @@ class CacheAgainstModel(RuleBasedStateMachine):
 
     def end_well(self) -> None:
         self.is_stubborn.clear()
+        for run in self.model.runs:
+            run.stubborn = False
         self.model.clear()  # and with it what goes on in the background
         closing = self.loop.create_task(
             self.function.cache_close(wait=self.closing_waits)
