@@ -71,8 +71,9 @@ class Queue(Protocol):
     def drop_first(self) -> object:
         """Take out the first entry."""
 
-    def discard_husks(self) -> None:
-        """Take out all husks."""
+    def without_husks(self) -> "Queue":
+        """Return a queue of the others."""
+        ...
 
 
 class InOrder(deque[Entry]):
@@ -87,10 +88,8 @@ class InOrder(deque[Entry]):
     def first(self) -> Entry:
         return self[0]
 
-    def discard_husks(self) -> None:
-        live = [entry for entry in self if not entry.is_husk]
-        self.clear()
-        self.extend(live)
+    def without_husks(self) -> "InOrder":
+        return InOrder(entry for entry in self if not entry.is_husk)
 
 
 class ByDeadline(list[tuple[float, int, Entry]]):
@@ -111,9 +110,12 @@ class ByDeadline(list[tuple[float, int, Entry]]):
     def first(self) -> Entry:
         return self[0][2]
 
-    def discard_husks(self) -> None:
-        self[:] = [item for item in self if not item[2].is_husk]
-        heapify(self)
+    def without_husks(self) -> "ByDeadline":
+        others = ByDeadline()
+        others.extend(item for item in self if not item[2].is_husk)
+        heapify(others)
+        others.ticket = self.ticket
+        return others
 
 
 class Expiry:
@@ -169,7 +171,7 @@ class Expiry:
             if self.is_ours():
                 self.clear()
         elif self.husks * 2 > held + SLACK and self.is_ours():
-            self.queue.discard_husks()
+            self.queue = self.queue.without_husks()
             self.husks = 0
 
     def is_ours(self) -> bool:

@@ -388,6 +388,29 @@ async def test_entries_are_those_of_a_plain_model_A7(
         assert len(armed()) == bool(order)
 
 
+@pytest.mark.parametrize("deadlines", [1, 10, 1000])
+def test_a_queue_stays_in_order_when_it_is_cleaned_B3(deadlines: int) -> None:
+    chance = random.Random(8)
+    queue = async_lru._expiry.ByDeadline()
+    live = []
+    for _ in range(3):
+        for key in range(50):
+            entry = async_lru._expiry.Entry(key, None, chance.randrange(deadlines))
+            queue.push(entry)
+            live.append(entry)
+        chance.shuffle(live)
+        for entry in live[20:]:
+            entry.empty()
+        del live[20:]
+        queue = queue.without_husks()
+        assert len(queue) == 20
+    found = []
+    while queue:
+        found.append(queue.first().deadline)
+        queue.drop_first()
+    assert found == sorted(entry.deadline for entry in live)
+
+
 async def test_an_overdue_entry_that_is_gone_already_B13() -> None:
     """Another thread has dropped it just now."""
     function, _ = counted(ttl=10)
