@@ -251,7 +251,7 @@ async def test_who_joins_in_a_first_step_is_told_A3_C6(
 
     function.ways[1] = way
     assert await call(1) == "value"
-    assert await asyncio.gather(*joined) == ["value"] * 2
+    assert await asyncio.wait_for(asyncio.gather(*joined), 1) == ["value"] * 2
     assert function.runs.count(1) == 1
 
 
