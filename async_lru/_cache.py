@@ -88,9 +88,7 @@ class Cache:
         if entry.waiters is None and store.aside:
             entry = store.aside.get(key, ABSENT)
         if entry.waiters is None:
-            return start_run(
-                key, store, self.function, args, kwargs, store.admit_missed
-            )
+            return start_run(key, store, self.function, args, kwargs, store.admit_miss)
         # A join: a hit, and a use.
         caller = None
         starts = store.starts
@@ -121,7 +119,7 @@ class Cache:
         store = self.enter_loop(get_running_loop())
 
         def admit(run: Run) -> None:
-            store.admit_missed(run)
+            store.admit_miss(run)
             self.replace_store(store)
 
         return start_run(key, store, self.function, args, kwargs, admit)

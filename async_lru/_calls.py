@@ -369,7 +369,7 @@ def _maker(needs: Needs, arguments: str) -> Callable[..., Any]:
         here=HERE,
         hit=_indent(hit, 16),
         arguments=_indent(passed_on, 12),
-        admit=", store.admit_missed" if needs.stale else "",
+        admit=", store.admit_miss" if needs.stale else "",
     )
     return _made(source)
 

@@ -57,7 +57,7 @@ class ExpiringStore(Store):
 
     __slots__ = ("expiry", "lifetimes", "ttl")
 
-    bare_values = False
+    plain_values = False
 
     loop: AbstractEventLoop
 

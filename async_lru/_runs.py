@@ -54,7 +54,7 @@ class Keeper(Protocol):
     #: Told of values that are evicted.
     let_go: Any
     #: Whether values are entries as they are, with nothing round them.
-    bare_values: bool
+    plain_values: bool
     #: Whether the cache has gone on to another store.
     retired: bool
     #: How runs begin as a rule; see start_run.

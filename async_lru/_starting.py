@@ -92,7 +92,7 @@ def start_run(  # noqa: PLR0912, PLR0915, PLR0917  # calls and keywords cost tim
     run.task = run.coroutine = run.starter = caller = None
     try:
         if admit is None:
-            # As Store.admit_missed does it, for three calls less: 2 % of a miss.
+            # As Store.admit_miss does it, for three calls less: 2 % of a miss.
             entries = store.entries
             try:
                 entries[key] = run
@@ -231,7 +231,7 @@ def step_bare(
             value = task.result()
             if run.place is HELD and run.waiters is NOBODY:
                 # As run.succeed does it, for one whom nobody knows.
-                if store.bare_values:
+                if store.plain_values:
                     # As Store.put does it, for a call less: 1 % of such a miss.
                     try:
                         store.entries[run.key] = value

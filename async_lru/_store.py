@@ -16,7 +16,7 @@ from ._starting import BEGIN, BEGIN_TIMED, starts_of
 class Store:
     """The entries of a cache in one event loop, from one clear to the next.
 
-    An entry is a run in flight, or the value of a finished one: bare here, and in
+    An entry is a run in flight, or the value of a finished one: plain here, and in
     stores of other classes with what else has to be known of it. A cache that is
     cleared or changes loops gets a new store, so that whatever is still under way in
     the old one cannot touch it.
@@ -52,7 +52,7 @@ class Store:
     )
 
     #: Whether values are entries as they are, with nothing round them.
-    bare_values = True
+    plain_values = True
     #: Told of values that are evicted, if anything is to be done then.
     let_go: Callable[[Any], object] | None
     #: The entry of a key, or a default: the look-up of a hit.
@@ -124,7 +124,7 @@ class Store:
         run.place = HELD
         self.evict_oldest()
 
-    def admit_missed(self, run: Run) -> None:
+    def admit_miss(self, run: Run) -> None:
         """Admit the run of a miss; start_run does this itself in most stores."""
         self.admit(run)
         self.misses += 1.0  # as hits are
@@ -285,7 +285,7 @@ class PairStore(Store):
 
     __slots__ = ()
 
-    bare_values = False
+    plain_values = False
 
     def put(self, key: Hashable, value: Any) -> None:
         super().put(key, (key, value))
