@@ -48,11 +48,11 @@ def main() -> None:
     measurements = [Measurement(found, peers) for found in scenarios]
     large = [each for each in measurements if each.scenario.large]
     memory = [each for each in measurements if each.scenario.unit == "bytes"]
-    rest = [each for each in measurements if each not in large + memory]
+    repeated = [each for each in measurements if each not in (*large, *memory)]
     turns = [
         *(
-            (f"round {turn + 1}/{options.rounds}", rest)
-            for turn in range(options.rounds)
+            (f"round {number + 1}/{options.rounds}", repeated)
+            for number in range(options.rounds)
         ),
         ("large, 1/2", large),
         ("memory", memory),
