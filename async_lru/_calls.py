@@ -341,9 +341,17 @@ def _call(cache: Cache, needs: Needs, arguments: str, name: str = "") -> Call:
     call: Any = _maker(needs, arguments)(
         cache, cache.function, cache.make_key, spread, name
     )
+
+    def renamed(variable: str) -> str:
+        if variable == "named":
+            return name
+        # No other of that name: until Python 3.13 a debugger takes the two for one.
+        return f"{variable}_" if variable == name else variable
+
     code = call.__code__
     call.__code__ = code.replace(
-        co_varnames=tuple(name if var == "named" else var for var in code.co_varnames)
+        co_varnames=tuple(map(renamed, code.co_varnames)),
+        co_freevars=tuple(map(renamed, code.co_freevars)),
     )
     made: Call = call
     return made

@@ -2,13 +2,14 @@
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import Controlled, counted, start, steps
 
-from async_lru import AlruCacheWrapper, CacheInfo
+from async_lru import AlruCacheWrapper, CacheInfo, alru_cache
 
 Make = Callable[..., Controlled]
 
@@ -176,3 +177,26 @@ def test_what_is_asked_with_arguments_looks_like_a_method_A8(name: str) -> None:
     assert described is not None
     assert "with these" in described or "of these" in described
     assert described == inspect.getdoc(getattr(AlruCacheWrapper, name))
+
+
+@pytest.mark.parametrize("name", ["key", "value", "name", "cache", "argument", "other"])
+def test_a_debugger_sees_parameters_of_any_name_A1(name: str) -> None:
+    """Until Python 3.13 what traces writes variables back, by their names."""
+    names: dict[str, Any] = {}
+    exec(f"async def function({name}): return {name}", names)
+    function = alru_cache(names["function"])
+
+    async def calls() -> list[Any]:
+        return [await function(1), await function(**{name: 2}), await function(1)]
+
+    def trace(frame: Any, event: str, arg: object) -> Any:
+        assert frame.f_locals is not None
+        return trace
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        results = asyncio.run(calls())
+    finally:
+        sys.settrace(former)
+    assert results == [1, 2, 1]
