@@ -8,6 +8,7 @@ C8, C11, and C9 where the function is a method of one instance among others.
 
 import asyncio
 import os
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Coroutine
@@ -54,6 +55,8 @@ class ModelRun:
         self.place = "dropped"
         #: Whether it shrugs off its first cancellation.
         self.stubborn = stubborn
+        #: Before Python 3.12 its function begins in the next tick.
+        self.begun = sys.version_info >= (3, 12)
         self.ended = False
         #: Whether it goes on without callers, on behalf of a stale entry.
         self.background = False
@@ -347,7 +350,7 @@ class Model:
             run.awaits = None
             self.cancel(call)
             self.end(run, asyncio.CancelledError)
-        elif run.stubborn:
+        elif run.stubborn and run.begun:
             run.stubborn = False
         else:
             self.end(run, asyncio.CancelledError)
@@ -474,6 +477,9 @@ class CacheAgainstModel(RuleBasedStateMachine):
             await steps(12)
 
         self.run(main())
+        self.unstarted = [run for run in self.unstarted if not run.ended]
+        for run in self.model.runs:
+            run.begun = True
 
     @rule(key=KEYS)
     def call_what_ends_at_once(self, key: int) -> None:
