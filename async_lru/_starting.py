@@ -136,12 +136,23 @@ def start_run(  # noqa: PLR0912, PLR0915, PLR0917  # calls and keywords cost tim
             return run, waiter
         finally:
             del waiter  # it may hold an error, whose traceback holds this frame
-    except BaseException:
+    except BaseException as error:
+        waiters = run.waiters
         # First of all, with as few calls that might fail too: nobody can join it.
-        run.waiters = None
-        store.runs.discard(run)
-        run.starter = None
-        store.drop(run)
+        run.waiters = run.starter = None
+        try:
+            if run.task is not None:
+                run.task.cancel()
+            elif run.coroutine is not None:
+                # No task has got it. Done here, for there may be no stack further in.
+                run.coroutine.close()
+        finally:
+            store.runs.discard(run)
+            store.drop(run)
+            if waiters:  # pragma: py-lt-312  # they joined it in its first step
+                run.waiters = waiters
+                run.tell_failure(error)
+            del waiters  # the error is theirs now, and knows this frame
         raise
 
 
@@ -158,33 +169,25 @@ def schedule(
     run: Run, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Give *run* a task that begins when the loop gets to it."""
-    coroutine = run.execute(function, args, kwargs, True)  # noqa: FBT003
-    try:
-        coroutine.send(None)
-        # The function's name says more than a number, and before Python 3.12 is found
-        # faster: 2 % of such a miss.
-        name = getattr(function, "__qualname__", None)
-        run.task = Task(coroutine, loop=run.loop, name=name)
-    except BaseException:
-        give_up(run, coroutine)
-        raise
+    run.coroutine = coroutine = run.execute(function, args, kwargs, True)  # noqa: FBT003
+    coroutine.send(None)
+    # The function's name says more than a number, and before Python 3.12 is found
+    # faster: 2 % of such a miss.
+    name = getattr(function, "__qualname__", None)
+    run.task = Task(coroutine, loop=run.loop, name=name)
 
 
 def delegate(
     run: Run, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Let the loop or its task factory make a task for *run*, of whatever kind."""
-    coroutine = run.execute_in_any(function, args, kwargs)
-    try:
-        task = run.loop.create_task(coroutine)
-    except BaseException:
-        give_up(run, coroutine)
-        raise
+    run.coroutine = run.execute_in_any(function, args, kwargs)
+    task = run.loop.create_task(run.coroutine)
     if run.waiters is None:  # pragma: py-lt-312
         return run.take_value()
-    task.add_done_callback(run.end_untold)
     if run.task is None:  # pragma: no branch  # always, before Python 3.12
         run.task = task
+    task.add_done_callback(run.end_untold)
     return None
 
 
@@ -194,11 +197,7 @@ def step(
     """Let *run* take its first step in a task of its own, here and now."""
     store = run.store
     run.coroutine = coroutine = run.execute(function, args, kwargs, False)  # noqa: FBT003
-    try:
-        task = _Task(coroutine, loop=run.loop, eager_start=True)
-    except BaseException:
-        give_up(run, coroutine)
-        raise
+    task = _Task(coroutine, loop=run.loop, eager_start=True)
     if not task.done():
         run.task = task
     elif run.waiters is None:
@@ -257,12 +256,6 @@ def step_bare(
     bare.add(weakref.ref(run, bare.discard))
     task.add_done_callback(run.settle)
     return None
-
-
-def give_up(run: Run, coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Close the coroutine of a run that has got no task."""
-    run.waiters = None  # nothing is to be told
-    coroutine.close()
 
 
 def is_native(function: object) -> bool:  # pragma: py-lt-312

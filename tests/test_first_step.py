@@ -357,7 +357,7 @@ if sys.version_info >= (3, 12):
     BEGINNINGS += ["step", "step_bare"]
 
 
-def no_memory(coroutine: Any, **options: Any) -> Any:
+def no_memory(*args: Any, **options: Any) -> Any:
     raise MemoryError
 
 
@@ -399,6 +399,63 @@ async def test_a_function_without_a_stack_is_a_failure_B6(
             await function(1)
     assert function.cache_parameters()["tasks"] == 0
     assert await function(1) == 10
+
+
+async def test_a_run_whose_caller_cannot_wait_for_it_is_cancelled_A5(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its task is made before the future to wait on is."""
+    tasks: list[Any] = []
+    loop = asyncio.get_running_loop()
+
+    def make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
+        tasks.append(asyncio.Task(coroutine, loop=loop, **options))
+        return tasks[0]
+
+    @alru_cache
+    async def function(key: int) -> int:
+        await steps()
+        return key
+
+    assert await function(1) == 1
+    with monkeypatch.context() as patches:
+        patches.setattr(function._cache.store, "make_future", no_memory)
+        loop.set_task_factory(make_task)
+        with pytest.raises(MemoryError):
+            await function(2)
+        loop.set_task_factory(None)
+    await steps()
+    assert tasks[0].cancelled()
+    assert function.cache_parameters()["tasks"] == 0
+    assert not function.cache_contains(2)
+    assert await function(2) == 2
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+async def test_who_has_joined_a_run_that_is_given_up_is_told_A4() -> None:
+    """The factory fails when the task that it has made took its first step."""
+    joined: list[Any] = []
+    loop = asyncio.get_running_loop()
+
+    def make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
+        asyncio.Task(coroutine, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]
+        raise ZeroDivisionError
+
+    @alru_cache
+    async def function(key: int) -> int:
+        joined.append(asyncio.Task(function(key), loop=loop, eager_start=True))  # type: ignore[call-arg]
+        await steps()
+        raise AssertionError("not cancelled")
+
+    loop.set_task_factory(make_task)
+    with pytest.raises(ZeroDivisionError):
+        await function(1)
+    loop.set_task_factory(None)
+    result = await asyncio.wait_for(outcome(joined[0]), 1)
+    assert isinstance(result, ZeroDivisionError)
+    await steps()
+    assert function.cache_parameters()["tasks"] == 0
+    assert not function.cache_contains(1)
 
 
 async def test_a_task_that_begins_later_is_named_after_the_function_A5() -> None:
