@@ -81,6 +81,9 @@ class Keeper(Protocol):
         """Drop a run that failed; return a value to give instead, or ABSENT."""
         ...
 
+    def count_failure(self, error: BaseException) -> None:
+        """Count a run that ended with *error*."""
+
     def drop(self, run: "Run") -> None:
         """Take *run* out, wherever it is."""
 

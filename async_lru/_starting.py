@@ -90,6 +90,7 @@ def start_run(  # noqa: PLR0912, PLR0915, PLR0917  # calls and keywords cost tim
     run.place = DROPPED
     run.waiters = NOBODY
     run.task = run.coroutine = run.starter = caller = None
+    begin: Any = None
     try:
         if admit is None:
             # As Store.admit_miss does it, for three calls less: 2 % of a miss.
@@ -148,10 +149,14 @@ def start_run(  # noqa: PLR0912, PLR0915, PLR0917  # calls and keywords cost tim
                 run.coroutine.close()
         finally:
             store.runs.discard(run)
-            store.drop(run)
-            if waiters:  # pragma: py-lt-312  # they joined it in its first step
-                run.waiters = waiters
-                run.tell_failure(error)
+            # It may have ended, and its value be stored, before a factory failed.
+            if run.store is store:  # pragma: no branch  # always, before Python 3.12
+                store.drop(run)
+                if begin is not None:  # it was admitted
+                    store.count_failure(error)
+                if waiters:  # pragma: py-lt-312  # they joined it in its first step
+                    run.waiters = waiters
+                    run.tell_failure(error)
             del waiters  # the error is theirs now, and knows this frame
         raise
 

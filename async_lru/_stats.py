@@ -49,7 +49,7 @@ class CacheStats(NamedTuple):
     misses: int
     #: Runs that returned a value, those of refreshes included.
     loads: int
-    #: Runs that raised; those that were cancelled are none.
+    #: Runs that raised or could not be started; those that were cancelled are none.
     failures: int
     #: Entries dropped because there were more than maxsize.
     evictions: int

@@ -208,12 +208,16 @@ class Store:
 
     def failed(self, run: Run, error: BaseException) -> Any:
         """Drop a run that failed; return a value to give instead, or ABSENT."""
+        self.count_failure(error)
+        self.drop(run)
+        return ABSENT
+
+    def count_failure(self, error: BaseException) -> None:
+        """Count a run that ended with *error*."""
         if isinstance(error, CancelledError):
             self.cancelled += 1
         else:
             self.failures += 1
-        self.drop(run)
-        return ABSENT
 
     def drop(self, run: Run) -> None:
         """Take *run* out, wherever it is."""

@@ -458,6 +458,29 @@ async def test_who_has_joined_a_run_that_is_given_up_is_told_A4() -> None:
     assert not function.cache_contains(1)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+async def test_a_run_that_had_ended_when_its_factory_failed_is_stored_A4_C4() -> None:
+    loop = asyncio.get_running_loop()
+
+    def make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
+        asyncio.Task(coroutine, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]
+        raise ZeroDivisionError
+
+    @alru_cache(maxsize=2)
+    async def function(key: int | None) -> int | None:
+        return key
+
+    await function(None)
+    loop.set_task_factory(make_task)
+    with pytest.raises(ZeroDivisionError):
+        await function(1)
+    loop.set_task_factory(None)
+    assert function.cache_contains(None) and function.cache_contains(1)
+    await function(2)
+    stats = function.cache_stats()
+    assert (stats.loads, stats.failures, stats.evictions) == (3, 0, 1)
+
+
 async def test_a_task_that_begins_later_is_named_after_the_function_A5() -> None:
     names: set[str] = set()
 

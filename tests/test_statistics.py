@@ -114,6 +114,60 @@ async def test_a_kept_failure_and_a_value_without_life_are_no_evictions_C4() -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "failures"), [(ZeroDivisionError, 1), (asyncio.CancelledError, 0)]
+)
+@pytest.mark.parametrize("refreshes", [False, True])
+async def test_a_run_that_cannot_be_started_is_no_load_C4(
+    error: type[BaseException], failures: int, refreshes: bool
+) -> None:
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        raise error
+
+    function, _ = counted()
+    call = function.cache_refresh if refreshes else function
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    with pytest.raises(error):
+        await call(1)
+    loop.set_task_factory(None)
+    stats = function.cache_stats()
+    assert (stats.loads, stats.failures, stats.in_flight) == (0, failures, 0)
+    await call(1)
+    assert function.cache_stats().loads == 1
+
+
+@pytest.mark.parametrize("comparisons", range(1, 8))
+async def test_a_run_that_cannot_be_admitted_is_not_counted_C4(
+    comparisons: int,
+) -> None:
+    """Its key raises at that comparison with another, which may be any of a call."""
+
+    class Key:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal comparisons
+            comparisons -= 1
+            if not comparisons:
+                raise ZeroDivisionError
+            return False
+
+    runs = 0
+
+    @alru_cache
+    async def function(key: Key) -> None:
+        nonlocal runs
+        runs += 1
+
+    outcomes = [await outcome(function(key)) for key in (Key(), Key())]
+    stats = function.cache_stats()
+    assert stats.loads == outcomes.count(None)
+    assert stats.failures == runs - stats.loads
+    assert stats.loads == 2 or comparisons < 1
+
+
 async def test_runs_of_dropped_entries_are_counted_where_they_began_C4(
     controlled: Any,
 ) -> None:
