@@ -341,13 +341,15 @@ class Run:
             value = self.store.failed(self, error)
         finally:
             if value is ABSENT:
-                self.tell_failure(error)
+                self.tell_failure(error, self.end())
             else:
                 self.succeed(value)  # has no entry any more
 
-    def tell_failure(self, error: BaseException) -> None:
-        """End the run and give *error* to the waiters."""
-        waiters = [waiter for waiter in self.end() if not waiter.done()]
+    def tell_failure(
+        self, error: BaseException, waiters: "Iterable[Future[Any]]"
+    ) -> None:
+        """Give *error* to those who waited."""
+        waiters = [waiter for waiter in waiters if not waiter.done()]
         if isinstance(error, CancelledError):
             for waiter in waiters:
                 waiter.cancel(*error.args[:1])

@@ -155,8 +155,7 @@ def start_run(  # noqa: PLR0912, PLR0915, PLR0917  # calls and keywords cost tim
                 if begin is not None:  # it was admitted
                     store.count_failure(error)
                 if waiters:  # pragma: py-lt-312  # they joined it in its first step
-                    run.waiters = waiters
-                    run.tell_failure(error)
+                    run.tell_failure(error, waiters)
             del waiters  # the error is theirs now, and knows this frame
         raise
 

@@ -432,20 +432,28 @@ async def test_a_run_whose_caller_cannot_wait_for_it_is_cancelled_A5(
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
-async def test_who_has_joined_a_run_that_is_given_up_is_told_A4() -> None:
+@pytest.mark.parametrize("obeys", [False, True])
+async def test_who_has_joined_a_run_that_is_given_up_is_told_A4(obeys: bool) -> None:
     """The factory fails when the task that it has made took its first step."""
     joined: list[Any] = []
+    tasks: list[Any] = []
     loop = asyncio.get_running_loop()
 
     def make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
-        asyncio.Task(coroutine, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]
+        tasks.append(
+            asyncio.Task(coroutine, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]
+        )
         raise ZeroDivisionError
 
     @alru_cache
-    async def function(key: int) -> int:
+    async def function(key: int) -> str:
         joined.append(asyncio.Task(function(key), loop=loop, eager_start=True))  # type: ignore[call-arg]
-        await steps()
-        raise AssertionError("not cancelled")
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            if obeys:
+                raise
+        return "late"
 
     loop.set_task_factory(make_task)
     with pytest.raises(ZeroDivisionError):
@@ -453,7 +461,9 @@ async def test_who_has_joined_a_run_that_is_given_up_is_told_A4() -> None:
     loop.set_task_factory(None)
     result = await asyncio.wait_for(outcome(joined[0]), 1)
     assert isinstance(result, ZeroDivisionError)
-    await steps()
+    assert await asyncio.wait(tasks, timeout=1) == ({tasks[0]}, set())
+    assert tasks[0].cancelled() is obeys
+    assert obeys or tasks[0].exception() is None
     assert function.cache_parameters()["tasks"] == 0
     assert not function.cache_contains(1)
 
