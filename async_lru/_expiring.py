@@ -103,7 +103,7 @@ class ExpiringStore(Store):
                 seconds = self.lifetimes.of_failures.get(kind)
                 if seconds is not None:
                     deadline = self.loop.time() + seconds
-                    self.failures += 1
+                    self.count_failure(error)
                     self.hold(run.key, Entry(run.key, KeptFailure(error), deadline))
                     return ABSENT
         return super().failed(run, error)

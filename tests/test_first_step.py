@@ -431,19 +431,24 @@ async def test_a_run_whose_caller_cannot_wait_for_it_is_cancelled_A5(
     assert await function(2) == 2
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
-@pytest.mark.parametrize("obeys", [False, True])
-async def test_who_has_joined_a_run_that_is_given_up_is_told_A4(obeys: bool) -> None:
-    """The factory fails when the task that it has made took its first step."""
-    joined: list[Any] = []
-    tasks: list[Any] = []
-    loop = asyncio.get_running_loop()
+def failing_factory(tasks: list[Any]) -> Any:
+    """Return a task factory that fails when the task it made took its first step."""
 
-    def make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
         tasks.append(
             asyncio.Task(coroutine, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]
         )
         raise ZeroDivisionError
+
+    return factory
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@pytest.mark.parametrize("obeys", [False, True])
+async def test_who_has_joined_a_run_that_is_given_up_is_told_A4(obeys: bool) -> None:
+    joined: list[Any] = []
+    tasks: list[Any] = []
+    loop = asyncio.get_running_loop()
 
     @alru_cache
     async def function(key: int) -> str:
@@ -455,7 +460,7 @@ async def test_who_has_joined_a_run_that_is_given_up_is_told_A4(obeys: bool) -> 
                 raise
         return "late"
 
-    loop.set_task_factory(make_task)
+    loop.set_task_factory(failing_factory(tasks))
     with pytest.raises(ZeroDivisionError):
         await function(1)
     loop.set_task_factory(None)
@@ -472,16 +477,12 @@ async def test_who_has_joined_a_run_that_is_given_up_is_told_A4(obeys: bool) -> 
 async def test_a_run_that_had_ended_when_its_factory_failed_is_stored_A4_C4() -> None:
     loop = asyncio.get_running_loop()
 
-    def make_task(loop: Any, coroutine: Any, **options: Any) -> Any:
-        asyncio.Task(coroutine, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]
-        raise ZeroDivisionError
-
     @alru_cache(maxsize=2)
     async def function(key: int | None) -> int | None:
         return key
 
     await function(None)
-    loop.set_task_factory(make_task)
+    loop.set_task_factory(failing_factory([]))
     with pytest.raises(ZeroDivisionError):
         await function(1)
     loop.set_task_factory(None)

@@ -247,6 +247,48 @@ async def test_a_failure_leaves_no_reference_cycle_B3(
     assert [reference() for reference in references] == [None]
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_run_that_cannot_be_started_leaves_no_reference_cycle_B3(
+    has_begun: bool,
+) -> None:
+    """Nor does it if others had joined it, in its first step."""
+    if has_begun and sys.version_info < (3, 12):
+        pytest.skip("eager tasks are new in 3.12")
+
+    class Failure(Exception):
+        pass
+
+    loop = asyncio.get_running_loop()
+    references: list[weakref.ref[Any]] = []
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        if has_begun:
+            asyncio.Task(coroutine, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]
+        failure = Failure()
+        references.append(weakref.ref(failure))
+        try:
+            raise failure
+        finally:
+            del failure
+
+    @alru_cache
+    async def function(key: int) -> None:
+        asyncio.Task(call(), loop=loop, eager_start=True)  # type: ignore[call-arg]
+        await steps()
+
+    async def call() -> None:
+        try:
+            await function(1)
+        except Failure:
+            pass
+
+    loop.set_task_factory(factory)
+    await call()
+    loop.set_task_factory(None)
+    await steps()
+    assert [reference() for reference in references] == [None]
+
+
 async def test_a_failure_of_a_run_that_suspends_for_once_leaves_no_cycle_B3() -> None:
     """Unlike the runs before it, for which its cache has come to be prepared."""
     failures: list[weakref.ref[Any]] = []

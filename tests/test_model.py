@@ -426,6 +426,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
                 if run.key == key and (run in self.at_once or not run.ended)
             )
             self.unstarted.remove(run)
+            run.begun = True
             if run in self.at_once:
                 return self.at_once.pop(run)
             while True:
@@ -503,8 +504,6 @@ class CacheAgainstModel(RuleBasedStateMachine):
             await steps(12)
 
         self.run(main())
-        for run in self.model.runs:
-            run.begun = True
 
     @rule(key=KEYS)
     def call_what_ends_at_once(self, key: int) -> None:
