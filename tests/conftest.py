@@ -1,27 +1,22 @@
 """What the tests share: stepping the loop, a clock to turn, runs to end at will."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
 import pytest
 
-from async_lru import AlruCacheWrapper, _starting, _store, alru_cache
+from async_lru import AlruCacheWrapper, alru_cache
 
 pytest_plugins = ["pytester"]
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--bare",
-        action="store_true",
-        help="let all functions begin as those do whose runs end with their first step",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--bare") and _starting.EAGER:
-        _store.BEGIN = _starting.step_bare
+needs_refcount = pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="needs reference counting"
+)
+needs_eager = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="eager tasks are new in 3.12"
+)
 
 
 async def steps(number: int = 5) -> None:
@@ -51,6 +46,41 @@ class Clock:
 @pytest.fixture
 async def clock() -> Clock:
     return Clock()
+
+
+class Timers:
+    """The timers that a loop is asked for from now on."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.made = 0
+        self._pending: dict[int, asyncio.TimerHandle] = {}
+        call_at = loop.call_at
+
+        def record(
+            when: float, callback: Callable[..., object], *args: Any, **options: Any
+        ) -> asyncio.TimerHandle:
+            self.made += 1
+            number = self.made
+
+            def fire(*args: Any) -> None:
+                del self._pending[number]
+                callback(*args)
+
+            timer = call_at(when, fire, *args, **options)
+            self._pending[number] = timer
+            return timer
+
+        loop.call_at = record  # type: ignore[method-assign]
+
+    @property
+    def armed(self) -> list[asyncio.TimerHandle]:
+        """Those that have neither fired nor been cancelled."""
+        return [timer for timer in self._pending.values() if not timer.cancelled()]
+
+
+@pytest.fixture
+async def timers() -> Timers:
+    return Timers(asyncio.get_running_loop())
 
 
 class Started(NamedTuple):
@@ -130,6 +160,12 @@ def collect_reports(collected: list[dict[str, Any]]) -> None:
     asyncio.get_running_loop().set_exception_handler(
         lambda loop, context: collected.append(context)
     )
+
+
+def eager_task(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    """Start a call in a task of its own, at once."""
+    loop = asyncio.get_running_loop()
+    return asyncio.Task(coroutine, loop=loop, eager_start=True)  # type: ignore[call-arg]
 
 
 def failing_keys(fails_at: int) -> tuple[type[Any], list[Any]]:
