@@ -2,11 +2,19 @@
 
 All are imported into one process. In each round each scenario is measured for each peer
 in turn, another first each time, with the garbage collector off: what slows the machine
-down for a while spoils a round of them all and not all the rounds of one. The minimum of
-the rounds counts, and the median is shown beside it. What memory holds is the same each
-time and asked for once, and caches too large for many rounds have two, with some time in
-between. A peer that lacks what a scenario needs, or does not do what was to be measured,
-has an empty cell; why is told at the end.
+down for a while spoils one round of them all, not all rounds of one. The minimum of
+the rounds counts, and the median is shown beside it. Figures that hardly differ are
+measured once, and those of large caches twice, with some time in between. A peer that
+lacks what a scenario needs, or does not do what is to be measured, has no figure; the
+reasons are listed at the end.
+
+While working on the package::
+
+    python benchmarks/compare.py --quick --peers async-lru
+    python benchmarks/compare.py --quick --only hit --peers async-lru --ours ../before
+
+The first prints beside each case how many times as long async-lru takes, and the floor
+that this package promises. The second measures the package of another checkout as well.
 """
 
 import argparse
@@ -19,59 +27,47 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 import chart
+import peers as known
 from peers import PEERS, Lacks, Peer
-from scenarios import SCENARIOS, Failed, Scenario
+from scenarios import SCENARIOS, AtMost, Failed, Faster, Scenario
 
 RESULTS = Path(__file__).parent / "results"
 OURS = PEERS[0].name
 BASE = PEERS[1].name
 
+#: A quick comparison gives each scenario so many rounds at least, and further ones as
+#: long as its rounds have taken less than so many seconds for each peer.
+QUICK_ROUNDS = 5
+QUICK_SECONDS = 0.5
+
 
 def main() -> None:
-    """Measure, and write down what came out."""
+    """Measure and print; write the results down if they are complete."""
     options = parse()
-    peers = [peer for peer in PEERS if matches(peer.name, options.peers)]
-    peers = [peer for peer in peers if is_loaded(peer)]
-    scenarios = [found for found in SCENARIOS if matches(found.name, options.only)]
-    if not options.large:
-        scenarios = [found for found in scenarios if not found.large]
-    results: dict[str, Any] = {
-        "machine": machine(),
-        "rounds": options.rounds,
-        "versions": {peer.name: peer.version for peer in peers},
-        "scenarios": {},
-        "empty": {},
-    }
-    measurements = [Measurement(found, peers) for found in scenarios]
-    large = [each for each in measurements if each.scenario.large]
-    memory = [each for each in measurements if each.scenario.unit == "bytes"]
-    repeated = [each for each in measurements if each not in (*large, *memory)]
-    turns = [
-        *(
-            (f"round {number + 1}/{options.rounds}", repeated)
-            for number in range(options.rounds)
-        ),
-        ("large, 1/2", large),
-        ("memory", memory),
-        ("large, 2/2", large),
-    ]
-    for turn, members in turns:
+    peers = [peer for peer in chosen_peers(options) if is_loaded(peer)]
+    scenarios = chosen_scenarios(options)
+    measurements = [Measurement(scenario, peers) for scenario in scenarios]
+    if options.quick:
+        for each in measurements:
+            progress(each.scenario.name)
+            each.go_quickly()
+        progress("")
+        print(quick_table(measurements, [peer.name for peer in peers]))
+        return
+    for turn, members in turns(measurements, options.rounds):
         for each in members:
             progress(f"[{turn}] {each.scenario.name}")
             each.go_round()
-    for each in measurements:
-        name = each.scenario.name
-        results["scenarios"][name] = {"unit": each.scenario.unit, "cells": each.cells()}
-        for peer, reason in each.reasons.items():
-            results["empty"].setdefault(peer, {})[name] = reason
     progress("")
+    results = summary(measurements, peers, options.rounds)
     print(table(results))
-    if options.only or options.peers or not options.large:
-        return  # not the whole picture
-    name = f"{platform.python_implementation().lower()}-{sys.version_info[0]}.{sys.version_info[1]}"
+    if peers_or_scenarios_left_out(options):
+        return
+    name = f"{sys.implementation.name}-{sys.version_info[0]}.{sys.version_info[1]}"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     chart.draw(results, RESULTS / f"{name}.svg")
@@ -81,21 +77,55 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Compare async_lru with its peers.")
-    parser.add_argument("--only", help="scenarios with one of these, comma-separated")
-    parser.add_argument("--peers", help="peers with one of these, comma-separated")
-    parser.add_argument("--rounds", type=int, default=30, help="default: %(default)s")
-    parser.add_argument(
-        "--no-large",
-        dest="large",
-        action="store_false",
-        help="leave out what takes a minute: caches of up to 1,000,000 entries",
-    )
+    add = parser.add_argument
+    add("--only", nargs="+", metavar="TEXT", help="scenarios whose names contain these")
+    add("--peers", nargs="+", metavar="NAME", help="these peers alone, beside ours")
+    add("--rounds", type=int, default=30, help="default: %(default)s")
+    add("--no-large", dest="large", action="store_false", help="no caches of 1,000,000")
+    add("--quick", action="store_true", help="few rounds, one table with the floors")
+    add("--checkout", type=Path, metavar="DIR", help="measure the package in DIR")
+    add("--ours", type=Path, metavar="DIR", help="the package in DIR as one more peer")
     return parser.parse_args()
 
 
-def matches(name: str, wanted: str | None) -> bool:
-    """Tell whether *name* has one of the parts that are asked for."""
-    return wanted is None or any(part in name for part in wanted.split(","))
+def peers_or_scenarios_left_out(options: argparse.Namespace) -> bool:
+    """Tell whether these options give no complete results."""
+    return bool(
+        options.only or options.peers or options.checkout or options.ours
+    ) or not (options.large)
+
+
+def chosen_peers(options: argparse.Namespace) -> list[Peer]:
+    """Return ours and the peers that the options ask for."""
+    first, *others = PEERS
+    if options.checkout is not None:
+        first.checkout = options.checkout.resolve()
+    if options.peers is not None:
+        others = [peer for peer in others if peer.name in options.peers]
+    if options.ours is not None:
+        checkout = options.ours.resolve()
+        others.insert(
+            0, Peer(checkout.name, known.ours, module="async_lru", checkout=checkout)
+        )
+    return [first, *others]
+
+
+def chosen_scenarios(options: argparse.Namespace) -> list[Scenario]:
+    """Return the scenarios that the options ask for, and those they are related to."""
+    chosen = [
+        scenario
+        for scenario in SCENARIOS
+        if options.only is None or any(text in scenario.name for text in options.only)
+    ]
+    needed = {
+        scenario.floor.of for scenario in chosen if isinstance(scenario.floor, AtMost)
+    }
+    return [
+        scenario
+        for scenario in SCENARIOS
+        if (scenario in chosen or scenario.name in needed)
+        and (options.large or not scenario.large)
+    ]
 
 
 def is_loaded(peer: Peer) -> bool:
@@ -111,16 +141,31 @@ def is_loaded(peer: Peer) -> bool:
 
 
 class Measurement:
-    """What a scenario has given so far."""
+    """The figures of a scenario so far."""
 
     def __init__(self, scenario: Scenario, peers: list[Peer]) -> None:
         self.scenario = scenario
         if scenario.large:
-            peers = [peer for peer in peers if peer.name in (OURS, BASE)]
+            peers = [
+                peer
+                for peer in peers
+                if peer.module == "async_lru"  # ours, perhaps twice, and async-lru
+            ]
         self.peers = list(peers)
         self.measured: dict[str, list[float]] = {peer.name: [] for peer in peers}
         #: Why peers have no figures.
         self.reasons: dict[str, str] = {}
+
+    def go_quickly(self) -> None:
+        """Measure as many rounds as fit into a short time."""
+        if self.scenario.steady or self.scenario.large:
+            self.go_round()
+            return
+        limit = perf_counter() + QUICK_SECONDS * len(self.peers)
+        rounds = 0
+        while rounds < QUICK_ROUNDS or perf_counter() < limit:
+            self.go_round()
+            rounds += 1
 
     def go_round(self) -> None:
         """Measure each peer once; another is first each time."""
@@ -148,14 +193,48 @@ class Measurement:
         }
 
 
-async def undisturbed(found: Scenario, peer: Peer) -> float:
+def turns(
+    measurements: list[Measurement], rounds: int
+) -> list[tuple[str, list[Measurement]]]:
+    """Return what is measured, in which order."""
+    large = [each for each in measurements if each.scenario.large]
+    steady = [each for each in measurements if each.scenario.steady]
+    repeated = [each for each in measurements if each not in (*large, *steady)]
+    return [
+        *((f"round {number + 1}/{rounds}", repeated) for number in range(rounds)),
+        ("large, 1/2", large),
+        ("once", steady),
+        ("large, 2/2", large),
+    ]
+
+
+async def undisturbed(scenario: Scenario, peer: Peer) -> float:
     """Measure once, with no garbage to collect."""
     gc.collect()
     gc.disable()
     try:
-        return await found.measure(peer)
+        return await scenario.measure(peer)
     finally:
         gc.enable()
+
+
+def summary(
+    measurements: list[Measurement], peers: list[Peer], rounds: int
+) -> dict[str, Any]:
+    """Return the results as they are written down."""
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "rounds": rounds,
+        "versions": {peer.name: peer.version for peer in peers},
+        "scenarios": {},
+        "empty": {},
+    }
+    for each in measurements:
+        name = each.scenario.name
+        results["scenarios"][name] = {"unit": each.scenario.unit, "cells": each.cells()}
+        for peer, reason in each.reasons.items():
+            results["empty"].setdefault(peer, {})[name] = reason
+    return results
 
 
 def machine() -> str:
@@ -167,11 +246,9 @@ def machine() -> str:
 
 
 def progress(text: str) -> None:
-    """Say what is going on, in one line of the terminal."""
+    """Tell what is being done, in one line of the terminal."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-    elif text:
-        print(text, file=sys.stderr, flush=True)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -190,6 +267,61 @@ def table(results: dict[str, Any]) -> str:
         lines += ["", f"{peer} has no figures for"]
         lines += [f"    {name}: {reason}" for name, reason in reasons.items()]
     return "\n".join(lines)
+
+
+def quick_table(measurements: list[Measurement], names: list[str]) -> str:
+    """Return a row for each scenario: figures, how many times ours, and the floor."""
+    head = f"{'':60}{OURS:>12}"
+    head += "".join(f"{name:>20}" for name in names[1:])
+    lines = [machine(), "", f"{head}  {BASE}/ours  floor"]
+    figures = {each.scenario.name: minima(each) for each in measurements}
+    for each in measurements:
+        scenario = each.scenario
+        mine = figures[scenario.name]
+        ours = mine[OURS]
+        line = f"{scenario.name:52}{scenario.unit:8}{ours:12,.1f}"
+        for name in names[1:]:
+            cell = (
+                f"{mine[name]:,.1f} {mine[name] / ours:6.2f}x" if name in mine else ""
+            )
+            line += f"{cell:>20}"
+        lines.append(line + "  " + verdict(scenario, figures))
+    for each in measurements:
+        for peer, reason in each.reasons.items():
+            lines.append(f"{peer}, {each.scenario.name}: {reason}")
+    return "\n".join(lines)
+
+
+def minima(measurement: Measurement) -> dict[str, float]:
+    """Return the minimum of each peer that has figures."""
+    return {name: cell["min"] for name, cell in measurement.cells().items()}
+
+
+def verdict(scenario: Scenario, figures: dict[str, dict[str, float]]) -> str:
+    """Return the floor of *scenario*, and whether the figures of ours reach it."""
+    ours = figures[scenario.name][OURS]
+    floor = scenario.floor
+    if isinstance(floor, Faster):
+        promised = {(3, 13): floor.on_313, (3, 11): floor.on_311}
+        least = promised.get(sys.version_info[:2])
+        theirs = figures[scenario.name].get(BASE)
+        if least is None or sys.implementation.name != "cpython" or theirs is None:
+            return ""
+        return f">= {least}x{missed(theirs / ours < least)}"
+    if isinstance(floor, AtMost):
+        if floor.of is None:
+            return f"<= {floor.limit:,} {scenario.unit}{missed(ours > floor.limit)}"
+        reached = ours / figures[floor.of][OURS]
+        return (
+            f"<= {floor.limit}x {floor.of}: {reached:.2f}x"
+            f"{missed(reached > floor.limit)}"
+        )
+    return ""
+
+
+def missed(is_missed: bool) -> str:
+    """Return a mark for a floor that is not reached."""
+    return "  MISSED" if is_missed else ""
 
 
 if __name__ == "__main__":

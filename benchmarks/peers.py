@@ -1,80 +1,89 @@
-"""The caches that are compared, each under its own path, and how each is asked for.
+"""The libraries that are compared, each imported from a folder of its own.
 
-A peer that lacks what a scenario needs raises Lacks, and gets an empty cell.
+A peer that lacks what a scenario needs raises Lacks and has no figure there.
 """
 
 import functools
 import importlib
 import importlib.metadata
+import os
 import subprocess
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
+ROOT = Path(__file__).parent.parent
+#: Where pip installs the peers. COMPARE_PEERS puts it somewhere else.
 FOLDER = (
-    Path(__file__).parent / ".peers" / f"{sys.version_info[0]}.{sys.version_info[1]}"
+    Path(os.environ.get("COMPARE_PEERS", Path(__file__).parent / ".peers"))
+    / f"{sys.implementation.name}-{sys.version_info[0]}.{sys.version_info[1]}"
 )
 
 Function = Callable[..., Any]
 
 
 class Lacks(Exception):
-    """What a scenario asks for is not there."""
+    """The library does not have what a scenario needs."""
 
 
 class Options(NamedTuple):
-    """What the cache of a scenario is to be like."""
+    """The options of the cache that a scenario needs."""
 
     maxsize: int | None = None
     typed: bool = False
     ttl: float | None = None
     jitter: float | None = None
+    per_instance: bool = False
 
 
 def require(available: bool, what: str) -> None:
-    """Raise Lacks unless *what* is there."""
+    """Raise Lacks unless *what* is available."""
     if not available:
         raise Lacks(what)
 
 
 @dataclass
 class Peer:
-    """A library, and how it is asked for a decorator."""
+    """A library, and how to get a decorator from it."""
 
     name: str
-    #: Returns the decorator of the library for these options, or raises Lacks.
+    #: Returns the library's decorator for these options, or raises Lacks.
     decorator: Callable[[Any, Options], Callable[[Function], Function]]
-    #: What pip installs and what is imported then; None for what is here.
+    #: What pip installs, and what is imported then; None for what is defined here.
     requirement: str | None = None
     module: str | None = None
+    #: A checkout to import the module from; nothing is installed then.
+    checkout: Path | None = None
     #: Whether it decorates plain functions, which are called without await.
     sync: bool = False
 
     def load(self) -> None:
-        """Import the library, installed into a folder of its own on first use."""
+        """Import the library; it is installed on first use."""
         self.library: Any = None
         self.version = ""
-        if self.requirement is None:
-            if self.module is not None:
-                self.library = importlib.import_module(self.module)
+        if self.module is None:
             return
-        folder = FOLDER / self.name
-        if not folder.exists():
-            install(self.requirement, folder)
-        assert self.module is not None
-        if self.module in sys.modules:  # the name is taken, by ours
-            with aside(self.module, folder):
-                self.library = importlib.import_module(self.module)
+        if self.checkout is not None:
+            self.library = import_from(self.checkout, self.module)
+        elif self.requirement is not None:
+            folder = FOLDER / self.name
+            if not folder.exists():
+                install(self.requirement, folder)
+            self.library = import_from(folder, self.module)
+            distribution = self.requirement.partition("=")[0]
+            found = importlib.metadata.distributions(
+                name=distribution, path=[str(folder)]
+            )
+            self.version = next(iter(found)).version
+        elif self.module in sys.modules:
+            self.library = sys.modules[self.module]
         else:
-            sys.path.append(str(folder))
-            self.library = importlib.import_module(self.module)
-        distribution = self.requirement.partition("=")[0]
-        found = importlib.metadata.distributions(name=distribution, path=[str(folder)])
-        self.version = next(iter(found)).version
+            self.library = import_from(ROOT, self.module)
 
     def decorate(self, function: Function, options: Options) -> Function:
         """Return *function* with a cache."""
@@ -82,7 +91,7 @@ class Peer:
 
 
 def install(requirement: str, folder: Path) -> None:
-    """Install *requirement* into *folder*, or raise with what pip said."""
+    """Install *requirement* into *folder*, or raise CalledProcessError."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     subprocess.run(
         [
@@ -96,41 +105,66 @@ def install(requirement: str, folder: Path) -> None:
     unfinished.rename(folder)
 
 
-@contextmanager
-def aside(module: str, folder: Path) -> Any:
-    """Import *module* from *folder*, and put the one of that name back after it."""
+def import_from(folder: Path, module: str) -> ModuleType:
+    """Import *module* from *folder*, even if another module has that name already."""
+    if module not in sys.modules:
+        sys.path.insert(0, str(folder))
+        return importlib.import_module(module)
+    with unloaded(module):
+        sys.path.insert(0, str(folder))
+        try:
+            return importlib.import_module(module)
+        finally:
+            sys.path.remove(str(folder))
 
-    def forget() -> dict[str, Any]:
+
+@contextmanager
+def unloaded(module: str) -> Iterator[None]:
+    """Take *module* and its submodules out of sys.modules, and put them back."""
+
+    def take() -> dict[str, Any]:
         names = [name for name in sys.modules if f"{name}.".startswith(f"{module}.")]
         return {name: sys.modules.pop(name) for name in names}
 
-    others = forget()
-    sys.path.insert(0, str(folder))
+    others = take()
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
-        forget()
+        take()
         sys.modules.update(others)
 
 
-# How each is asked
+# How to get a decorator from each
+
+
+def ours(library: Any, options: Options) -> Any:
+    """Return the decorator of this package."""
+    return library.alru_cache(**options._asdict())
 
 
 def async_lru(library: Any, options: Options) -> Any:
-    """Ours, and async-lru 2.4."""
-    return library.alru_cache(**options._asdict())
+    """async-lru 2.4."""
+    require(not options.per_instance, "per_instance")
+    return library.alru_cache(
+        options.maxsize, options.typed, ttl=options.ttl, jitter=options.jitter
+    )
+
+
+def plain(options: Options) -> None:
+    """Raise Lacks for options that only async-lru and this package have."""
+    require(options.jitter is None, "jitter")
+    require(not options.per_instance, "per_instance")
 
 
 def faster_async_lru(library: Any, options: Options) -> Any:
     """A compiled fork of async-lru."""
-    require(options.jitter is None, "jitter")
+    plain(options)
     return library.alru_cache(options.maxsize, options.typed, ttl=options.ttl)
 
 
 def anyio(library: Any, options: Options) -> Any:
     """anyio.functools: for asyncio and trio."""
-    require(options.jitter is None, "jitter")
+    plain(options)
     ttl = options.ttl
     require(ttl is None or ttl == int(ttl), "fractions of a second")
     return library.lru_cache(maxsize=options.maxsize, typed=options.typed, ttl=ttl)
@@ -138,7 +172,7 @@ def anyio(library: Any, options: Options) -> Any:
 
 def cachetools_async(library: Any, options: Options) -> Any:
     """Coroutine functions over the synchronous caches of cachetools."""
-    require(options.jitter is None, "jitter")
+    plain(options)
     cachetools = importlib.import_module("cachetools")
     maxsize = float("inf") if options.maxsize is None else options.maxsize
     if options.ttl is not None:
@@ -151,7 +185,7 @@ def cachetools_async(library: Any, options: Options) -> Any:
 
 def async_cache(library: Any, options: Options) -> Any:
     """async-cache."""
-    require(options.jitter is None, "jitter")
+    plain(options)
     require(not options.typed, "typed")
     if options.ttl is not None:
         return library.AsyncTTL(time_to_live=options.ttl, maxsize=options.maxsize)
@@ -160,7 +194,7 @@ def async_cache(library: Any, options: Options) -> Any:
 
 def async_lru_cache(library: Any, options: Options) -> Any:
     """async-lru-cache."""
-    require(options.jitter is None, "jitter")
+    plain(options)
     require(not options.typed, "typed")
     require(options.maxsize is not None, "no bound")
     return library.alru_cache(maxsize=options.maxsize, ttl=options.ttl)
@@ -168,7 +202,7 @@ def async_lru_cache(library: Any, options: Options) -> Any:
 
 def cachebox(library: Any, options: Options) -> Any:
     """cachebox, whose caches are written in Rust."""
-    require(options.jitter is None, "jitter")
+    plain(options)
     maxsize = options.maxsize or 0  # 0 is no bound
     key = library.make_typed_key if options.typed else library.make_key
     if options.ttl is not None:
@@ -179,16 +213,16 @@ def cachebox(library: Any, options: Options) -> Any:
 
 
 def aiocache(library: Any, options: Options) -> Any:
-    """aiocache, in memory; its keys are texts of the arguments."""
-    require(options.jitter is None, "jitter")
+    """aiocache, in memory; it makes strings of the arguments."""
+    plain(options)
     require(not options.typed, "typed")
     require(options.maxsize is None, "maxsize")
     return library.cached(ttl=options.ttl)
 
 
 def cashews(library: Any, options: Options) -> Any:
-    """cashews, in memory; its keys are texts of the arguments."""
-    require(options.jitter is None, "jitter")
+    """cashews, in memory; it makes strings of the arguments."""
+    plain(options)
     require(not options.typed, "typed")
     cache = library.Cache()
     cache.setup("mem://", size=options.maxsize or 10_000_000, check_interval=0)
@@ -206,12 +240,14 @@ def uncached(_: Any, options: Options) -> Any:
 
 def lru_cache(_: Any, options: Options) -> Any:
     """functools, of a function that is not async: for scale."""
+    plain(options)
     require(options.ttl is None, "ttl")
     return functools.lru_cache(options.maxsize, options.typed)
 
 
-def floor(_: Any, options: Options) -> Any:
-    """The least that a generic wrapper in Python can do for a hit."""
+def minimal(_: Any, options: Options) -> Any:
+    """The least that a generic wrapper in pure Python does for a hit."""
+    plain(options)
     require(options.ttl is None and not options.typed, "options")
     keywords = object()
 
@@ -240,7 +276,7 @@ def floor(_: Any, options: Options) -> Any:
 
 
 PEERS = [
-    Peer("async_lru 3", async_lru, module="async_lru"),
+    Peer("async_lru 3", ours, module="async_lru"),
     Peer("async-lru", async_lru, "async-lru==2.4.0", "async_lru"),
     Peer("faster-async-lru", faster_async_lru, "faster-async-lru", "faster_async_lru"),
     Peer("anyio", anyio, "anyio", "anyio.functools"),
@@ -250,7 +286,7 @@ PEERS = [
     Peer("cachebox", cachebox, "cachebox", "cachebox"),
     Peer("aiocache", aiocache, "aiocache", "aiocache"),
     Peer("cashews", cashews, "cashews", "cashews"),
-    Peer("floor", floor),
+    Peer("minimal wrapper", minimal),
     Peer("uncached", uncached),
     Peer("functools (sync)", lru_cache, sync=True),
 ]
