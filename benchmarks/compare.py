@@ -3,10 +3,10 @@
 All are imported into one process. In each round each scenario is measured for each peer
 in turn, another first each time, with the garbage collector off: what slows the machine
 down for a while spoils one round of them all, not all rounds of one. The minimum of
-the rounds counts, and the median is shown beside it. Figures that hardly differ are
-measured once, and those of large caches twice, with some time in between. A peer that
-lacks what a scenario needs, or does not do what is to be measured, has no figure; the
-reasons are listed at the end.
+the rounds counts, and the median is shown beside it. Figures that hardly differ between
+rounds, and those of large caches, are measured twice, with some time in between. A peer
+that lacks what a scenario needs, or does not do what is to be measured, has no figure;
+the reasons are listed at the end.
 
 While working on the package::
 
@@ -158,7 +158,8 @@ class Measurement:
 
     def go_quickly(self) -> None:
         """Measure as many rounds as fit into a short time."""
-        if self.scenario.steady or self.scenario.large:
+        if is_measured_twice(self.scenario):
+            self.go_round()
             self.go_round()
             return
         limit = perf_counter() + QUICK_SECONDS * len(self.peers)
@@ -193,18 +194,21 @@ class Measurement:
         }
 
 
+def is_measured_twice(scenario: Scenario) -> bool:
+    """Tell whether two rounds of *scenario* will do."""
+    return scenario.steady or scenario.large
+
+
 def turns(
     measurements: list[Measurement], rounds: int
 ) -> list[tuple[str, list[Measurement]]]:
     """Return what is measured, in which order."""
-    large = [each for each in measurements if each.scenario.large]
-    steady = [each for each in measurements if each.scenario.steady]
-    repeated = [each for each in measurements if each not in (*large, *steady)]
+    twice = [each for each in measurements if is_measured_twice(each.scenario)]
+    repeated = [each for each in measurements if not is_measured_twice(each.scenario)]
     return [
+        ("large caches and memory, 1/2", twice),
         *((f"round {number + 1}/{rounds}", repeated) for number in range(rounds)),
-        ("large, 1/2", large),
-        ("once", steady),
-        ("large, 2/2", large),
+        ("large caches and memory, 2/2", twice),
     ]
 
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +119,7 @@ def import_from(folder: Path, module: str) -> ModuleType:
 
 
 @contextmanager
-def unloaded(module: str) -> Iterator[None]:
+def unloaded(module: str) -> Generator[None, None, None]:
     """Take *module* and its submodules out of sys.modules, and put them back."""
 
     def take() -> dict[str, Any]:
