@@ -1,366 +1,475 @@
-"""The cache of one function: all that happens beyond a plain hit."""
+"""The cache of one function: its values, its runs, and all that is no plain hit."""
 
-import asyncio
-from asyncio import AbstractEventLoop, CancelledError, Future, get_running_loop
-from collections import defaultdict
-from collections.abc import Callable, Coroutine, Hashable, Sequence
-from typing import Any, cast
+from asyncio import AbstractEventLoop, CancelledError, get_running_loop
+from collections.abc import Callable, Hashable
+from threading import RLock
+from time import monotonic
+from typing import Any
 
-from ._keys import MakeKey
-from ._loops import warn_of_reset
-from ._memory import size_of
-from ._runs import ABSENT, HELD, REFRESHING, Run, current_run, report
-from ._stale import StaleEntry, StaleStore
-from ._starting import enclosing_run, start_run, starts_of
+from ._keys import Keys
+from ._loops import ResetWarning, clock_of, task_maker
+from ._registry import is_disabled
+from ._runs import Function, Run, current_caller, end
 from ._stats import CacheInfo, CacheParameters, CacheStats
-from ._store import Store
-
-_new_tuple: Any = cast("Any", tuple).__new__
+from ._memory import size_of
+from ._values import MISSING, Values
 
 
 class Cache:
-    """The cache of one function, whatever loop it is in.
+    """The values of a function's finished runs and its runs in flight, by key.
 
-    The calls in ``_calls`` answer plain hits; everything else is here.
+    Being among ``runs`` is what makes a run current: calls join it, and its result is
+    stored when it ends. Whoever takes it out ends both.
+
+    Values, runs and counters change under ``lock``, from any thread. User code that is
+    called meanwhile can only be what a key's ``__hash__`` or ``__eq__`` calls; values are
+    dropped after the lock has been released.
     """
 
     __slots__ = (
+        "__weakref__",
+        "_detaches",
+        "_evictions",
+        "_expirations",
+        "_failures",
+        "_function",
+        "_joins",
+        "_load_seconds",
+        "_loads",
+        "_maxsize",
+        "_misses",
+        "_reset_warning",
+        "_runs",
+        "_stale_hits",
         "closed",
-        "counted",
-        "function",
-        "make_key",
-        "make_store",
-        "maxsize",
+        "hits",
+        "in_flight",
+        "keys",
+        "lock",
+        "loop",
+        "make_task",
         "name",
-        "runs",
-        "starts",
-        "store",
+        "time",
         "ttl",
-        "typed",
-        "warned",
+        "values",
     )
 
     def __init__(
         self,
-        function: Callable[..., Coroutine[Any, Any, Any]],
+        function: Function,
         name: str,
+        keys: Keys,
+        reset_warning: ResetWarning,
         *,
         maxsize: int | None,
-        typed: bool,
-        ttl: Any,
-        make_key: MakeKey,
-        make_store: Callable[[AbstractEventLoop, set[Run]], Store],
+        ttl: Any = None,
+        cancel_abandoned: bool = True,
     ) -> None:
-        self.function = function
+        self._function = function
         self.name = name
-        self.maxsize = maxsize
-        self.typed = typed
+        self.keys = keys
+        self._reset_warning = reset_warning
+        self._maxsize = maxsize
+        #: As it was given, for those who ask.
         self.ttl = ttl
-        self.make_key = make_key
-        self.make_store = make_store
-        #: Every run in flight whose first step is over, with an entry or without.
-        self.runs: set[Run] = set()
+        self._detaches = not cancel_abandoned
+        self.lock = RLock()
+        self.values = Values(maxsize, self.lock)
+        self._runs: dict[Hashable, Run] = {}
+        #: Every run in flight, those that can no longer be joined included.
+        self.in_flight: set[Run] = set()
+        #: The loop whose calls are served; None before the first and when closed.
+        self.loop: AbstractEventLoop | None = None
+        self.time = monotonic
+        self.make_task: Any = None
         self.closed = False
-        self.warned = False
-        #: The entries; they belong to no loop before the first call.
-        self.store = Store(None, maxsize, self.runs)
-        #: Where the counters are once the cache is closed, until they are cleared.
-        self.counted: Store | None = None
-        #: What is being started in the loop of the last call.
-        self.starts = self.store.starts
+        self._zero_counters()
+
+    def _zero_counters(self) -> None:
+        self.hits = self._joins = self._stale_hits = self._misses = 0
+        self._loads = self._failures = self._evictions = self._expirations = 0
+        self._load_seconds = 0.0
+
+    # What a cache of another kind has another way of doing
+
+    def hold(self, key: Hashable, value: Any) -> Any:  # noqa: ARG002
+        """Return what is to be held for a new value; MISSING if it is not to be stored."""
+        return value
+
+    def is_live(self, held: Any) -> bool:  # noqa: ARG002
+        """Tell whether what is held still answers calls."""
+        return True
+
+    def hit(self, key: Hashable) -> Any:
+        """Return the fresh value of *key* to a call, or MISSING: the plain hit."""
+        value = self.values.get(key, MISSING)
+        if value is not MISSING and get_running_loop() is self.loop:
+            try:
+                self.values.touch(key)
+            except KeyError:  # dropped just now, by another thread
+                pass
+            self.hits += 1
+            return value
+        return MISSING
+
+    def put_held(self, key: Hashable, held: Any) -> Any:
+        """Store what ``hold`` returned; return what has to go, to die without the lock."""
+        former, evicted = self.values.insert(key, held)
+        if evicted is not MISSING:
+            self._evictions += 1
+        return former, evicted
+
+    def remove_held(self, key: Hashable) -> Any:
+        """Drop what is held for *key* and return it, or MISSING."""
+        return self.values.remove(key)
+
+    def clear_held(self) -> Any:
+        """Drop everything that is held and return it."""
+        return self.values.clear()
+
+    def drop_overdue(self) -> None:
+        """Drop a slice of what has expired."""
+
+    def keep_failure(self, key: Hashable, error: BaseException) -> Any:  # noqa: ARG002
+        """Return what is to be held for a failure, or None."""
+        return None
+
+    def note_failure(self, key: Hashable, kept: Any) -> Any:
+        """Take note that the current run of *key* has failed; return what is dropped."""
+
+    async def wait(self, key: Hashable, run: Run, waiter: Any) -> Any:  # noqa: ARG002
+        """Wait for *run* on behalf of a call, and return the result."""
+        try:
+            return await waiter
+        except BaseException as error:
+            run.leave(waiter, error)
+            raise
+        finally:
+            del waiter  # it may hold the error, whose traceback holds this frame
 
     # Calls
 
-    def run_for(
-        self,
-        store: Store,
-        key: Hashable,
-        entry: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> "tuple[Any, Future[Any] | None]":
-        """Return the run that answers a call that is no hit of a value.
-
-        With it comes the future to wait on; or the value and None, if the run has
-        ended already. *entry* is the run that the call found for *key*, which may be
-        ABSENT.
-        """
-        if entry.waiters is None and store.aside:
-            entry = store.aside.get(key, ABSENT)
-        if entry.waiters is None:
-            return start_run(key, store, self.function, args, kwargs, store.admit_miss)
-        # A join: a hit, and a use.
-        caller = None
-        starts = store.starts
-        # Most calls are in no run. As in start_run this is asked in place, for a call less.
-        if starts.steps or starts.bare or current_run() is not None:
-            caller = self.enclosing_run(store, entry)
-        if entry.place is not HELD:
-            store.revive(entry)
-        else:
-            try:
-                store.touch(entry.key)
-            except KeyError:  # cleared by another thread just now
-                pass
-        store.hits += 1.0
-        store.joins += 1
-        # As entry.add_waiter does it, for a call less: 0.6 % of a join.
-        waiter = store.make_future()
-        if entry.waiters:
-            entry.waiters[waiter] = caller
-        else:  # pragma: py-lt-312  # in its first step
-            entry.waiters = {waiter: caller}
-        return entry, waiter
-
-    def run_in_new_loop(
+    async def answer(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> "tuple[Any, Future[Any] | None]":
-        """Return what run_for does, for a call from a loop that is not the store's."""
-        store = self.enter_loop(get_running_loop())
+    ) -> Any:
+        """Answer a call that is no plain hit."""
+        value, waiting = self.ask(key, args, kwargs)
+        return value if waiting is None else await waiting
 
-        def admit(run: Run) -> None:
-            store.admit_miss(run)
-            self.replace_store(store)
+    def ask(self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return a value and None, or MISSING and a coroutine that waits for a run."""
+        loop = self.enter_loop()
+        caller = current_caller()
+        is_new = False
+        self.lock.acquire()  # with would cost 100 ns more
+        try:
+            dropped = self.bind(loop)
+            value = self.hit(key)
+            if value is not MISSING:
+                return value, None
+            waiter = loop.create_future()
+            run = self.current_run(key)
+            if run is None:
+                run = self.admit(key, loop)
+                self._misses += 1
+                is_new = True
+            else:
+                self._check_deadlock(run, caller)
+                self.hits += 1
+                self._joins += 1
+            run.add_waiter(waiter, caller)
+        finally:
+            self.lock.release()
+        if dropped is not None:
+            disown(dropped)
+            del dropped
+        if is_new:
+            run.begin(self._function, args, kwargs)
+        return MISSING, self.wait(key, run, waiter)
 
-        return start_run(key, store, self.function, args, kwargs, admit)
+    def enter_loop(self) -> AbstractEventLoop:
+        """Return the running loop, for something that makes the cache belong to it."""
+        try:
+            loop = get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{self.name} was called without a running asyncio event loop: call it "
+                "from a coroutine that asyncio runs"
+            ) from None
+        if self.closed:
+            raise RuntimeError(
+                f"the cache of {self.name} is closed: it takes no calls after "
+                "cache_close(), until cache_open()"
+            )
+        if self.loop is not None and loop is not self.loop:
+            self._reset_warning.give()
+        return loop
 
-    def enclosing_run(self, store: Store, run: Run) -> Run | None:
-        """Return the run that will wait for *run* here, if any.
+    def bind(self, loop: AbstractEventLoop) -> Any:
+        """Belong to *loop*; return what is dropped if it was another."""
+        if loop is self.loop:
+            return None
+        dropped = None if self.loop is None else self._start_over()
+        self.loop = loop
+        self.time = clock_of(loop)
+        self.make_task = task_maker(loop)
+        return dropped
 
-        Raises RuntimeError if that is *run* itself, or one that it waits for.
-        """
-        caller = enclosing_run(store.starts)
+    def current_run(self, key: Hashable) -> Run | None:
+        """Return the run of *key* that calls can join."""
+        run = self._runs.get(key)
+        return None if run is None or run.ended else run
+
+    def admit(self, key: Hashable, loop: AbstractEventLoop) -> Run:
+        """Make a run that calls can join."""
+        run = Run(self, key, loop, detached=self._detaches)
+        if self._stores():
+            self._runs[key] = run
+        self.in_flight.add(run)
+        return run
+
+    def _stores(self) -> bool:
+        return self._maxsize != 0 and not is_disabled()
+
+    def _check_deadlock(self, run: Run, caller: Any) -> None:
         if caller is not None and run.waits_for(caller):
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "
                 "wait for itself: call it with other arguments there, or call the "
                 "undecorated function, which is its __wrapped__"
             )
-        return caller
 
-    # What users do to entries
+    # The ends of runs, in their loops
 
-    def serves_stale(
-        self,
-        store: StaleStore,
-        entry: StaleEntry,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        now: float,
-    ) -> bool:
-        """Tell whether a stale value answers a call; see to it that it is replaced."""
-        if not store.serves(entry, now):
-            return False
-        if store.wants_run(entry, now):
-            try:
-                run, waiter = start_run(
-                    entry.key, store, self.function, args, kwargs, store.admit_refresh
-                )
-            except Exception as error:  # noqa: BLE001  # as one in the background
-                entry.retry_at = now + store.lifetimes.retry
-                report(error, store.loop)
-                return True
-            if waiter is None:  # pragma: py-lt-312  # it has ended at once
-                return True
-            store.background.watch(run, waiter)
-        return True
-
-    def put(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Store *value* as if a run had returned it."""
-        key = self.make_key(args, kwargs)
-        hash(key)
-        self.store_here("cache_put").insert(key, value)
-
-    async def refresh(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the function, replace the entry with its result, and return that."""
-        key = self.make_key(args, kwargs)
-        hash(key)
-        store = self.store_here("cache_refresh")
-        run: Any = store.aside.get(key, ABSENT)
-        if run.place is REFRESHING and run.waiters is not None:
-            waiter = run.add_waiter(self.enclosing_run(store, run))
-        else:
-            run, first = start_run(
-                key, store, self.function, args, kwargs, store.admit_refresh
-            )
-            if first is None:  # pragma: py-lt-312
-                return run
-            waiter = first
+    def run_succeeded(self, run: Run, value: Any, seconds: float) -> None:
+        """Store *value* if the run is current."""
+        key = run.key
+        held = dropped = MISSING
+        if self._runs.get(key) is run:
+            held = self.hold(key, value)
+        self.lock.acquire()  # with would cost 100 ns more
         try:
-            await waiter
-        except (CancelledError, GeneratorExit):
-            run.leave(waiter)
-            raise
+            if self._runs.get(key) is run:
+                del self._runs[key]
+                if held is MISSING:
+                    dropped = self.remove_held(key)
+                else:
+                    dropped = self.put_held(key, held)
+            self._loads += 1
+            self._load_seconds += seconds
         finally:
-            del waiter
-        value = run.take_value()
-        failure = getattr(run, "rescued_from", None)
-        if failure is not None:
-            raise failure  # others are served the old value
-        return value
+            self.lock.release()
+        del dropped
 
-    def store_here(self, method: str) -> Store:
-        """Return the store for the running loop, a new one if that is another."""
-        try:
-            loop = get_running_loop()
-        except RuntimeError:
-            raise RuntimeError(
-                f"{method}() of {self.name} needs a running event loop, for a cache "
-                "belongs to one: call it from a coroutine"
-            ) from None
-        if loop is not self.store.loop:
-            self.replace_store(self.enter_loop(loop))
-        return self.store
+    def run_failed(self, run: Run, error: BaseException) -> None:
+        """Let nobody join the run any more, and keep the failure where that is asked."""
+        key = run.key
+        kept = self.keep_failure(key, error)
+        dropped = None
+        with self.lock:
+            if not isinstance(error, (CancelledError, GeneratorExit)):
+                self._failures += 1
+            if self._runs.get(key) is run:
+                del self._runs[key]
+                dropped = self.note_failure(key, kept)
+        del dropped
 
-    # Event loops
+    def take_out(self, run: Run) -> None:
+        """Let nobody join a run that is still in flight."""
+        with self.lock:
+            if self._runs.get(run.key) is run:
+                del self._runs[run.key]
 
-    def enter_loop(self, loop: AbstractEventLoop) -> Store:
-        """Return an empty store for a call from *loop*, to take the store's place.
+    def describe(self, key: Hashable) -> str:
+        """Return how a call looks that has *key*."""
+        return f"{self.name}{self.keys.describe(key)}"
 
-        The cache itself stays as it is until the call has proved valid.
-        """
-        if self.closed:
-            raise RuntimeError(
-                f"the cache of {self.name} is closed: it takes no calls after "
-                "cache_close()"
+    # What users do to values
+
+    def contains(self, key: Hashable) -> bool:
+        """Tell whether a call would be a hit."""
+        held = self.values.get(key, MISSING)
+        if held is not MISSING and self.is_live(held):
+            return True
+        return self.current_run(key) is not None
+
+    def invalidate(self, key: Hashable) -> bool:
+        """Drop the value, and let nobody join the run; tell if there was either."""
+        with self.lock:
+            held = self.remove_held(key)
+            run = self._runs.pop(key, None)
+            found = held is not MISSING and self.is_live(held)
+        if run is not None:
+            found = found or not run.ended
+            run.disown()
+        return found
+
+    def invalidate_where(self, predicate: Callable[..., object]) -> int:
+        """Do that for all calls of which *predicate* says True; return their number."""
+        with self.lock:
+            known = dict.fromkeys(key for key, _ in self.values.items())
+            known.update(dict.fromkeys(list(self._runs)))
+        chosen = [key for key in known if self.keys.ask(predicate, key)]
+        return sum(map(self.invalidate, chosen))
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Store *value* as if a run had returned it."""
+        loop = self.enter_loop()
+        hash(key)
+        with self.lock:
+            dropped = self.bind(loop)
+        disown(dropped)
+        held = self.hold(key, value) if self._stores() else MISSING
+        with self.lock:
+            run = self._runs.pop(key, None)
+            former: Any = (
+                self.remove_held(key) if held is MISSING else self.put_held(key, held)
             )
-        if self.store.loop is not None and not self.warned:
-            self.warned = True
-            warn_of_reset(self.name)
-        return self.make_store(loop, self.runs)
+        if run is not None:
+            run.disown()
+        del former
 
-    def replace_store(self, store: Store) -> None:
-        """Go on with *store*; drop the entries of the one before, if it had any."""
-        former, self.store = self.store, store
-        if store.loop is not None:
-            self.starts = store.starts
-        if former.timed:
-            store.time_all()
-        former.retire()
-        self.forget_dead_runs()
-
-    def runs_in_flight(self) -> list[Run]:
-        """Return all runs in flight, those in a first step that is taken now included."""
-        self.forget_dead_runs()
-        stepping = [
-            run
-            for run in self.starts.steps
-            if getattr(run.store, "runs", None) is self.runs  # has not ended since
-        ]
-        return [*self.runs, *stepping]
-
-    def forget_dead_runs(self) -> None:
-        """Forget the runs that a closed loop has left behind."""
-        for run in list(self.runs):
-            if run.loop.is_closed():
-                self.runs.discard(run)
-
-    # What users ask of the cache
+    async def refresh(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run the function, or join the run in flight; return the result."""
+        loop = self.enter_loop()
+        hash(key)
+        caller = current_caller()
+        with self.lock:
+            dropped = self.bind(loop)
+            waiter = loop.create_future()
+            run = self.current_run(key)
+            is_new = run is None
+            if run is None:
+                run = self.admit(key, loop)
+            else:
+                self._check_deadlock(run, caller)
+            run.add_waiter(waiter, caller)
+        disown(dropped)
+        del dropped
+        if is_new:
+            run.begin(self._function, args, kwargs)
+        waiting = Cache.wait(self, key, run, waiter)
+        del waiter
+        return await waiting
 
     def clear(self) -> None:
-        """Drop every entry and zero the counters; stay in the same loop."""
-        loop = self.store.loop
-        self.counted = None
-        self.replace_store(
-            Store(None, self.maxsize, self.runs)
-            if loop is None
-            else self.make_store(loop, self.runs)
-        )
+        """Drop every value, let nobody join a run, and zero the counters."""
+        with self.lock:
+            dropped = self._start_over()
+        disown(dropped)
 
-    def reset(self) -> None:
-        """Make everything as it was before the first call."""
-        self.closed = self.warned = False
-        self.counted = None
-        self.replace_store(Store(None, self.maxsize, self.runs))
+    def _start_over(self) -> Any:
+        """Do what ``clear`` does; return what is to die, and to end, without the lock."""
+        runs, self._runs = self._runs, {}
+        self._zero_counters()
+        return self.clear_held(), list(runs.values())
+
+    # The cache as a whole
 
     def info(self) -> CacheInfo:
-        """Return the counters and the number of entries."""
-        store = self.counted or self.store
-        store.drop_due()
-        # As CacheInfo() does it, without its detour through Python: a fifth less.
-        hits, misses = int(store.hits), int(store.misses)
-        counts = hits, misses, self.maxsize, len(store.entries)
-        info: CacheInfo = _new_tuple(CacheInfo, counts)
-        return info
+        """Return hits, misses, maxsize and the number of keys."""
+        self.drop_overdue()
+        return CacheInfo(self.hits, self._misses, self._maxsize, self._current_size())
+
+    def _current_size(self) -> int:
+        """Count the keys that have a value or a run that can be joined."""
+        get = self.values.get
+        runs = list(self._runs)
+        size = len(self.values) + sum(get(key, MISSING) is MISSING for key in runs)
+        return size if self._maxsize is None else min(size, self._maxsize)
 
     def stats(self) -> CacheStats:
-        """Return all that is counted."""
-        store = self.counted or self.store
-        store.drop_due()
-        if not store.timed:  # from now on
-            store.time_all()
-        in_flight = self.runs_in_flight()
-        misses = int(store.misses)
-        ended = misses + store.refreshes
-        ended -= sum(run.store is store for run in in_flight)
-        entered = store.entered + (misses if store.limit else 0)
-        left = int(store.left) + store.expired()
+        """Return everything that is counted."""
+        self.drop_overdue()
         return CacheStats(
-            hits=int(store.hits),
-            joins=store.joins,
-            misses=misses,
-            loads=ended - store.failures - store.cancelled,
-            failures=store.failures,
-            evictions=max(0, entered - left - len(store.entries)) if store.limit else 0,
-            expirations=store.expired(),
-            load_seconds=store.load_seconds,
-            in_flight=len(in_flight),
-            currsize=len(store.entries),
-            maxsize=self.maxsize,
+            hits=self.hits,
+            joins=self._joins,
+            stale_hits=self._stale_hits,
+            misses=self._misses,
+            loads=self._loads,
+            failures=self._failures,
+            evictions=self._evictions,
+            expirations=self._expirations,
+            load_seconds=self._load_seconds,
+            in_flight=len(self.runs_in_flight()),
+            currsize=self._current_size(),
+            maxsize=self._maxsize,
             ttl=self.ttl,
         )
 
-    def memory(self) -> int:
-        """Return about how many bytes keys and values hold."""
-        entries = self.store.entries
-        return size_of(
-            (key, entry if type(entry) is not Run else None)
-            for key, entry in list(entries.items())
-        )
+    def memory(self) -> int | None:
+        """Return about how many bytes keys and values take."""
+        return size_of(self.values.items())
 
     def parameters(self) -> CacheParameters:
         """Return the options and the state of the cache."""
         return {
-            "maxsize": self.maxsize,
-            "typed": self.typed,
+            "maxsize": self._maxsize,
+            "typed": self.keys.typed,
             "tasks": len(self.runs_in_flight()),
             "closed": self.closed,
         }
 
+    def runs_in_flight(self) -> list[Run]:
+        """Return every run in flight, and forget those that a closed loop left behind."""
+        runs = list(self.in_flight)
+        for run in runs:
+            if run.loop.is_closed():
+                self.in_flight.discard(run)
+                self.take_out(run)
+        return [run for run in runs if run in self.in_flight]
+
     async def close(self, *, wait: bool) -> None:
         """Refuse calls from now on, and return when no run is in flight."""
-        here = get_running_loop()
-        if not self.closed:
+        get_running_loop()
+        self.shut()
+        await end(self.runs_in_flight(), wait=wait)
+
+    def shut(self) -> None:
+        """Refuse calls from now on."""
+        with self.lock:
             self.closed = True
-            self.counted = self.store  # by the runs that have yet to end, too
-        self.replace_store(Store(None, self.maxsize, self.runs))
-        runs_by_loop: dict[AbstractEventLoop, list[Run]] = defaultdict(list)
-        for run in self.runs_in_flight():
-            runs_by_loop[run.loop].append(run)
-        runs_here = runs_by_loop.pop(here, [])
-        elsewhere: list[Future[None]] = []
-        for loop, runs in runs_by_loop.items():
-            if loop.is_running():
-                ending = asyncio.run_coroutine_threadsafe(_end(runs, wait=wait), loop)
-                elsewhere.append(asyncio.wrap_future(ending))
-            elif not wait:  # to happen when the loop goes on, if ever
-                for run in runs:
-                    loop.call_soon_threadsafe(run.cancel)
-        await _end(runs_here, wait=wait)
-        await asyncio.gather(*elsewhere, return_exceptions=True)
+            self.loop = None  # no call is a plain hit any more
+            self.release_timer()
+
+    def open(self) -> None:
+        """Take calls again, empty, after ``close``."""
+        if self.closed:
+            self.reset()
+
+    def reset(self) -> None:
+        """Make everything as it was before the first call."""
+        with self.lock:
+            dropped = self._start_over()
+            self.closed = False
+            self.loop = None
+            self._reset_warning.reset()
+        disown(dropped)
+
+    def release_timer(self) -> None:
+        """Release the timer that drops what has expired, if there is one."""
+
+    def after_fork(self) -> None:
+        """Forget what the parent's threads and loops were at when this child was made."""
+        self.lock = RLock()
+        self.values.after_fork(self.lock)
+        self._runs = {}
+        self.in_flight = set()
 
 
-async def _end(runs: Sequence[Run], *, wait: bool) -> None:
-    """Wait, in their loop, until *runs* have ended; cancel them first unless *wait*."""
-    # A run that closes its own cache cannot be waited for here.
-    caller = enclosing_run(starts_of(get_running_loop()))
-    awaited = [run for run in runs if caller is None or not run.waits_for(caller)]
-    if not wait:
-        for run in runs:
-            run.cancel()
-    while awaited := [run for run in awaited if run.waiters is not None]:
-        tasks = [run.task for run in awaited if run.task and not run.task.done()]
-        if tasks:
-            await asyncio.wait(tasks)
-        else:  # pragma: py-lt-312  # tells its waiters in the next tick (see Run.fail)
-            await asyncio.sleep(0)
+def check_predicate(predicate: object) -> None:
+    """Raise TypeError unless *predicate* can be called."""
+    if not callable(predicate):
+        raise TypeError(
+            f"cache_invalidate_where takes a function, not {predicate!r}: pass one that "
+            "takes the arguments of a call and tells whether to invalidate it"
+        )
+
+
+def disown(dropped: Any) -> None:
+    """End the runs that nobody waits for of what ``_start_over`` has dropped."""
+    if dropped is not None:
+        for run in dropped[1]:
+            run.disown()

@@ -4,21 +4,16 @@ import asyncio
 import functools
 import inspect
 import sys
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
-from ._cache import Cache
-from ._calls import front_of
-from ._expiring import ExpiringStore
+from ._calls import calls_of
+from ._loops import ResetWarning
 from ._options import Options, checked
 from ._per_instance import PerInstance
-from ._registry import is_disabled, register
-from ._runs import Run
-from ._stale import StaleStore
-from ._store import PairStore, Store
+from ._registry import register
 from ._wrapper import AlruCacheWrapper
 
 _P = ParamSpec("_P")
@@ -70,8 +65,10 @@ def alru_cache(
     per_instance: bool = False,
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
+    stale_if_slow: float | timedelta | None = None,
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+    cancel_abandoned: bool = True,
 ) -> AlruCacheWrapper[_P, _R]: ...
 @overload
 def alru_cache(
@@ -86,8 +83,10 @@ def alru_cache(
     per_instance: bool = False,
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
+    stale_if_slow: float | timedelta | None = None,
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+    cancel_abandoned: bool = True,
 ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
 @overload
 def alru_cache(
@@ -101,8 +100,10 @@ def alru_cache(
     per_instance: bool = False,
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
+    stale_if_slow: float | timedelta | None = None,
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+    cancel_abandoned: bool = True,
 ) -> _Decorator: ...
 @overload
 def alru_cache(
@@ -116,8 +117,10 @@ def alru_cache(
     per_instance: bool = False,
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
+    stale_if_slow: float | timedelta | None = None,
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+    cancel_abandoned: bool = True,
 ) -> _DecoratorFor[_R]: ...
 def alru_cache(
     maxsize: Any = 128,
@@ -130,8 +133,10 @@ def alru_cache(
     per_instance: bool = False,
     stale_while_revalidate: float | timedelta | None = None,
     stale_if_error: float | timedelta | None = None,
+    stale_if_slow: float | timedelta | None = None,
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+    cancel_abandoned: bool = True,
 ) -> Any:
     """Decorate a coroutine function with a least-recently-used cache.
 
@@ -203,8 +208,10 @@ def alru_cache(
         per_instance,
         stale_while_revalidate,
         stale_if_error,
+        stale_if_slow,
         stale_retry,
         error_ttl,
+        cancel_abandoned,
     )
     decorate = partial(_decorate, options)
     return decorate if function is None else decorate(function)
@@ -228,38 +235,16 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
     if isinstance(function, partialmethod):
         function = function.__get__(None, object)
     name = f"{described.__module__}.{described.__qualname__}"
-    make_key = options.make_key(function, name)
-    needs = options.needs(function)
-    lifetimes = options.lifetimes
-    store_class = PairStore if needs.pairs else Store
-    expiring_class = StaleStore if needs.stale else ExpiringStore
-
-    def make_store(loop: AbstractEventLoop, runs: set[Run]) -> Store:
-        if is_disabled():
-            return Store(loop, 0, runs)
-        if not needs.deadline:
-            return store_class(loop, options.maxsize, runs)
-        return expiring_class(loop, options.maxsize, runs, lifetimes)
-
-    def make_wrapper() -> AlruCacheWrapper[..., Any]:
-        cache = Cache(
-            function,
-            name,
-            maxsize=options.maxsize,
-            typed=options.typed,
-            ttl=options.ttl,
-            make_key=make_key,
-            make_store=make_store,
-        )
-        front = front_of(cache, needs)
-        _name(front.call, described)
-        _name(front.call_of_method, described)
-        return AlruCacheWrapper(cache, front)
-
-    wrapper = make_wrapper()
+    keys = options.keys(function, name)
+    make_cache = partial(options.make_cache, function, name, keys, ResetWarning(name))
+    wrapper: AlruCacheWrapper[..., Any]
     if options.per_instance:
-        wrapper = PerInstance(wrapper, make_wrapper)
-        _name(wrapper.func, described)
+        wrapper = PerInstance(make_cache)
+    else:
+        cache = make_cache()
+        wrapper = AlruCacheWrapper(cache, *calls_of(cache, function))
+    for call in (wrapper.func, wrapper._call_of_method):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        _name(call, described)
     functools.update_wrapper(wrapper, described)
     wrapper.__wrapped__ = function
     register(wrapper)

@@ -1,37 +1,59 @@
-"""Failures that are kept for later calls."""
+"""Copies of exceptions, to be raised again to others."""
 
-import copy
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that is no built-in one
 
-class KeptFailure:
-    """A failure as an entry, and a new exception like it for each call.
 
-    It has no traceback, whose frames would stay alive, and no context: the calls it is
-    raised to get an exception of their own each, with the traceback of the call.
+def duplicate(error: BaseException) -> Any:
+    """Return an exception like *error* that knows nothing of where it was raised.
+
+    It has the same type, args, attributes and notes, and a copy of the cause, and
+    of the members of a group. No ``__init__`` is called, since it may take other
+    arguments than ``args``, or build them.
     """
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: Exception) -> None:
-        self.error = duplicate(error)
-
-    def again(self) -> Exception:
-        """Return an exception like the one that was raised first."""
-        return duplicate(self.error)
+    return _duplicate(error, {})
 
 
-def duplicate(error: Exception) -> Exception:
-    """Return an exception that equals *error* but for where it was raised."""
-    twin: Any
+def _duplicate(error: BaseException, known: dict[int, BaseException]) -> Any:
+    if id(error) in known:
+        return known[id(error)]
+    kind = type(error)
+    built_in = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    args: Any = error.args
+    members: Any = getattr(error, "exceptions", ())
+    if issubclass(built_in, _Groups):
+        args = (getattr(error, "message", ""), [_duplicate(e, known) for e in members])
+    make: Any = built_in.__new__
+    twin = make(kind, *args)
+    known[id(error)] = twin
+    twin.args = error.args if args is error.args else args
+    for base in kind.__mro__:
+        for name, attribute in vars(base).items():
+            if isinstance(attribute, _FIELDS) and not name.startswith("__"):
+                _copy_field(error, twin, name)
+    vars(twin).update(vars(error))
+    notes = getattr(error, "__notes__", None)
+    if isinstance(notes, list):
+        twin.__notes__ = list(notes)
+    if error.__cause__ is not None:
+        twin.__cause__ = _duplicate(error.__cause__, known)
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin
+
+
+def _copy_field(error: BaseException, twin: BaseException, name: str) -> None:
+    """Copy what is held in a slot, as many built-in exceptions hold theirs."""
     try:
-        twin = copy.copy(error)
-    except Exception:  # noqa: BLE001  # its __init__ takes other arguments
-        twin = None
-    if type(twin) is not type(error):
-        twin = type(error).__new__(type(error), *error.args)
-        twin.args = error.args
-        twin.__dict__.update(error.__dict__)
-    twin.__cause__ = twin.__context__ = twin.__traceback__ = None
-    made: Exception = twin
-    return made
+        setattr(twin, name, getattr(error, name))
+    except (AttributeError, TypeError):  # not set, or set by __new__ for good
+        pass
+
+
+_FIELDS: Any = (GetSetDescriptorType, MemberDescriptorType)
+
+try:
+    _Groups: Any = BaseExceptionGroup  # type: ignore[name-defined,unused-ignore]  # noqa: F821
+except NameError:  # before Python 3.11
+    _Groups = ()

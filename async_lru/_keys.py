@@ -1,12 +1,13 @@
-"""How the arguments of a call become its key.
+"""How the arguments of a call become its key, and a key the arguments again.
 
-The rules are those of ``functools.lru_cache``. The functions in ``_calls`` repeat the
-first two inline, since a Python call costs a fifth of a hit; keep the two alike.
+The rules are those of ``functools.lru_cache``. The functions in ``_calls`` repeat
+``default_key`` inline, since a Python call costs a fifth of a hit; keep them alike.
 """
 
 from collections.abc import Callable, Hashable, Iterable
 from inspect import Parameter, signature
-from typing import Any, TypeAlias
+from reprlib import repr as short_repr
+from typing import Any, NamedTuple, TypeAlias
 
 MakeKey: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Hashable]
 
@@ -88,10 +89,58 @@ def ignoring(names: Iterable[str], function: Any, make_key: MakeKey) -> MakeKey:
     return make_key_of_the_rest
 
 
-def without_first(make_key: MakeKey) -> MakeKey:
-    """Leave the first argument out, which has a cache of its own."""
+def without_first(
+    first: Parameter, names: Iterable[str], function: Any, make_key: MakeKey
+) -> MakeKey:
+    """Do what ``ignoring`` does, for arguments from which the first was taken."""
+    ignored = {*names}
+    if first.kind is not Parameter.VAR_POSITIONAL:
+        ignored.add(first.name)
+    make_key_of_all = ignoring(ignored, function, make_key)
+    if first.kind is Parameter.VAR_POSITIONAL:
+        return make_key_of_all
 
     def make_key_of_the_rest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        return make_key(args[1:], kwargs)
+        return make_key_of_all((None, *args), kwargs)
 
     return make_key_of_the_rest
+
+
+class Keys(NamedTuple):
+    """How one function's calls become keys, and keys calls again."""
+
+    make: MakeKey
+    typed: bool = False
+    #: Whether keys are the user's own, from which no call can be made again.
+    own: bool = False
+    #: Whether keys have the first positional argument of the call.
+    with_first: bool = True
+
+    def call_of(self, key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the positional and the keyword arguments that *key* was made of."""
+        if self.own or type(key) is not tuple:
+            return (key,), {}
+        place = next((i for i, item in enumerate(key) if item is KEYWORDS), None)
+        if place is None:
+            return (key[: len(key) // 2] if self.typed else key), {}
+        # Before the mark are positional arguments and names, behind it the values,
+        # and the types of both kinds of arguments if they count.
+        behind = len(key) - place - 1
+        count = behind - place if self.typed else behind
+        names = key[place - count : place]
+        values = key[place + 1 : place + 1 + count]
+        return key[: place - count], dict(zip(names, values, strict=True))
+
+    def describe(self, key: Hashable) -> str:
+        """Return the arguments as they look in a call."""
+        args, kwargs = self.call_of(key)
+        if self.own:
+            return f" with the key {short_repr(key)}"
+        given = [short_repr(value) for value in args]
+        given += [f"{name}={short_repr(value)}" for name, value in kwargs.items()]
+        return f"({', '.join(given)})"
+
+    def ask(self, predicate: Callable[..., object], key: Hashable) -> bool:
+        """Tell whether *predicate* says True of the call that has *key*."""
+        args, kwargs = self.call_of(key)
+        return bool(predicate(*args, **kwargs))

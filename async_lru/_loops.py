@@ -1,52 +1,68 @@
-"""Which event loop a cache belongs to, and what is said when it changes."""
+"""Event loops as all caches see them: whose turn it is, what it tells, a change."""
 
 import asyncio
 import inspect
 import os
 import sys
 import warnings
-from asyncio import AbstractEventLoop, BaseEventLoop
-from collections.abc import Callable
-from threading import get_ident
+from asyncio import AbstractEventLoop, BaseEventLoop, Task
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-#: What stands for a file name in the code that this package makes up.
-GENERATED = "<async_lru>"
-
 # Frames of these are never the caller's.
 _NOT_THE_CALLER = (
-    GENERATED,
     os.path.join(os.path.dirname(__file__), ""),
     os.path.join(os.path.dirname(asyncio.__file__), ""),
 )
+
+_Task: Any = Task  # whose eager_start not all Pythons know
+
+MakeTask = Callable[[Coroutine[Any, Any, Any]], "Task[Any]"]
 
 
 class AlruCacheLoopResetWarning(UserWarning):
     """A cache was cleared because it was called from another event loop.
 
-    Issued once for each decorated function. Harmless in tests and notebooks,
-    where loops come and go; in a service it tells that the function is shared
-    by several loops, which then take the cache from each other.
+    Issued once per decorated function. Harmless in tests and notebooks, where loops
+    come and go; in a service it means that several loops share the function and
+    keep taking the cache from each other.
     """
 
 
-def warn_of_reset(name: str) -> None:
-    """Warn that the cache of the function *name* starts anew, at the caller's line."""
-    warnings.warn(
-        f"{name} was called from another event loop than before: "
-        "its cache was cleared and now belongs to the new loop. "
-        "Give each loop a decorated function of its own to avoid this.",
-        AlruCacheLoopResetWarning,
-        stacklevel=_level_of_caller(),
-    )
+class ResetWarning:
+    """Warns once that the cache of a function changes loops."""
+
+    __slots__ = ("_given", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._given = False
+
+    def give(self) -> None:
+        """Warn, at the caller's line, if nobody has been warned yet."""
+        if self._given:
+            return
+        self._given = True
+        warnings.warn(
+            f"alru_cache detected event loop change: {self._name} was called from "
+            "another event loop than before, so its cache was cleared and now belongs "
+            "to the new loop. Decorate a function for each loop to avoid this.",
+            AlruCacheLoopResetWarning,
+            stacklevel=_level_of_caller(),
+        )
+
+    def reset(self) -> None:
+        """Warn again at the next change."""
+        self._given = False
 
 
 def _level_of_caller() -> int:
     """Return the warning level of the nearest frame outside this package and asyncio.
 
-    A call that runs as a task has no frame of its caller on the stack; the
-    nearest line of the user is then the one that runs the loop.
+    A call that runs as a task has no frame of its caller on the stack; the nearest
+    line of the user is then the one that runs the loop.
     """
     level = 0  # of this very function: one below the one that warns
     frame = inspect.currentframe()
@@ -64,59 +80,49 @@ def runs_here(loop: AbstractEventLoop) -> bool:
         return False
 
 
-def is_stock(loop: AbstractEventLoop | None) -> bool:
-    """Tell whether tasks and futures of *loop* are asyncio's own, save for a factory."""
-    # Never by vars(loop): before Python 3.13 an object whose dict was asked for is
-    # slower from then on, and with it the whole loop, by a sixth.
-    return (
-        isinstance(loop, BaseEventLoop)
-        and hasattr(loop, "_task_factory")
-        and all(
-            getattr(getattr(loop, name), "__func__", None)
-            is getattr(BaseEventLoop, name)
-            for name in ("create_task", "create_future", "get_task_factory")
-        )
-    )
+def call_in(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Call *callback* in the thread of *loop*: now if that is this one.
+
+    Does nothing if the loop is closed.
+    """
+    if runs_here(loop):
+        callback()
+    else:
+        with suppress(RuntimeError):  # closed
+            loop.call_soon_threadsafe(callback)
 
 
-def clock_of(loop: AbstractEventLoop | None) -> Callable[[], float]:
+def clock_of(loop: AbstractEventLoop) -> Callable[[], float]:
     """Return what tells the time of *loop*."""
-    if loop is None:
-        return monotonic
     if getattr(loop.time, "__func__", None) is BaseEventLoop.time:
-        return monotonic  # the same, without a call in Python
+        return monotonic  # the same without a call in Python: 10 % of a ttl hit
     return loop.time
 
 
-class Ticker:
-    """Stands in for a loop that does not tell its thread as asyncio's own do."""
+def task_maker(loop: AbstractEventLoop) -> MakeTask:
+    """Return what makes the tasks of *loop*.
 
-    __slots__ = ("loop",)
+    From Python 3.12 on they take their first step at once, provided that the loop
+    makes asyncio's own tasks.
+    """
+    if sys.version_info < (3, 12) or not _makes_plain_tasks(loop):
+        return loop.create_task
 
-    def __init__(self, loop: AbstractEventLoop | None) -> None:
-        self.loop = loop
+    def make_task(
+        coroutine: Coroutine[Any, Any, Any],
+    ) -> "Task[Any]":  # pragma: py-lt-312
+        if loop.get_task_factory() is not None:
+            return loop.create_task(coroutine)
+        task: Task[Any] = _Task(coroutine, loop=loop, eager_start=True)
+        return task
 
-    @property
-    def _thread_id(self) -> int | None:
-        """The thread that runs the loop, as far as this thread can tell."""
-        return None if self.loop is None or not runs_here(self.loop) else get_ident()
+    return make_task  # pragma: py-lt-312
 
 
-def ticker_of(loop: AbstractEventLoop | None) -> Any:
-    """Return what has the thread that runs *loop* as its _thread_id."""
-    tells = (
-        isinstance(loop, BaseEventLoop)
-        and type(loop).is_running is BaseEventLoop.is_running
-        # Some run in ways of their own, and say that they do not.
-        and (loop.is_running() or not runs_here(loop))
+def _makes_plain_tasks(loop: AbstractEventLoop) -> bool:  # pragma: py-lt-312
+    """Tell whether ``loop.create_task`` makes an ``asyncio.Task`` and no more."""
+    create_task = getattr(loop.create_task, "__func__", None)
+    uvloop = sys.modules.get("uvloop")
+    return create_task is BaseEventLoop.create_task or (
+        uvloop is not None and type(loop) is uvloop.Loop
     )
-    return loop if tells else Ticker(loop)
-
-
-#: Whether the loop of a store is the one that runs in this thread: what every hit
-#: asks. Before Python 3.12 get_running_loop is a system call, and the thread of
-#: the loop answers the same question.
-if sys.version_info >= (3, 12):  # pragma: py-lt-312
-    HERE = "get_running_loop() is store.loop"
-else:  # pragma: py-gte-312
-    HERE = "store.ticker._thread_id == get_ident()"

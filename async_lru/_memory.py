@@ -7,12 +7,14 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 
-def size_of(objects: Iterable[Any]) -> int:
+def size_of(objects: Iterable[Any]) -> int | None:
     """Return about how many bytes *objects* and what they hold take together.
 
-    Each object counts once. Modules, classes and functions do not, nor does what only
+    None where Python cannot tell. Each object counts once. Modules, classes and functions do not, nor does what only
     an object implemented in C knows of.
     """
+    if sys.implementation.name == "pypy":  # pragma: no cover
+        return None
     total = 0
     seen: set[int] = set()
     pending: deque[Any] = deque(objects)

@@ -6,9 +6,20 @@ from inspect import Parameter, signature
 from math import inf, isinf, isnan, nan
 from typing import Any, NamedTuple
 
-from ._calls import KeyRule, Needs, makes_plain_keys
-from ._expiring import Lifetimes
-from ._keys import MakeKey, called_key, default_key, ignoring, typed_key, without_first
+from ._cache import Cache
+from ._keys import (
+    Keys,
+    MakeKey,
+    called_key,
+    default_key,
+    ignoring,
+    typed_key,
+    without_first,
+)
+from ._loops import ResetWarning
+from ._runs import Function
+from ._stale import Grace, StaleCache
+from ._timed import Lifetime, TimedCache
 
 
 class Options(NamedTuple):
@@ -18,34 +29,45 @@ class Options(NamedTuple):
     typed: bool
     #: As it was given, for those who ask.
     ttl: Any
-    lifetimes: Lifetimes
+    lifetime: Lifetime
+    grace: Grace
     key: Callable[..., Hashable] | None
     ignore: tuple[str, ...]
     per_instance: bool
+    cancel_abandoned: bool
 
-    def needs(self, function: Any) -> Needs:
-        """Return what a hit of *function* needs."""
-        rule: KeyRule = "typed" if self.typed else "default"
-        if self.key is not None or self.ignore or self.per_instance:
-            rule = "own"
-        order = self.maxsize is not None
-        deadline = bool(self.lifetimes)
-        return Needs(
-            rule,
-            order=order,
-            pairs=order and not deadline and not makes_plain_keys(rule, function),
-            deadline=deadline,
-            stale=bool(self.lifetimes.stale),
-            failures=bool(self.lifetimes.of_failures),
+    def make_cache(
+        self, function: Function, name: str, keys: Keys, reset_warning: ResetWarning
+    ) -> Cache:
+        """Return a cache of *function*, of the kind that the options need."""
+        kind: Any = Cache
+        kinds: dict[str, Any] = {}
+        if self.lifetime or self.grace:
+            kind = TimedCache
+            kinds["lifetime"] = self.lifetime
+        if self.grace:
+            kind = StaleCache
+            kinds["grace"] = self.grace
+        cache: Cache = kind(
+            function,
+            name,
+            keys,
+            reset_warning,
+            maxsize=self.maxsize,
+            ttl=self.ttl,
+            cancel_abandoned=self.cancel_abandoned,
+            **kinds,
         )
+        return cache
 
-    def make_key(self, function: Any, name: str) -> MakeKey:
-        """Return what makes the keys of *function*, which is called *name*."""
-        make_key: MakeKey = typed_key if self.typed else default_key
+    def keys(self, function: Any, name: str) -> Keys:
+        """Return how keys are made of calls of *function*, which is called *name*."""
+        make: MakeKey = typed_key if self.typed else default_key
         if self.key is not None:
-            make_key = called_key(self.key)
+            make = called_key(self.key)
+        own = self.key is not None
         if not self.ignore and not self.per_instance:
-            return make_key
+            return Keys(make, typed=self.typed, own=own, with_first=not own)
         parameters = signature(function).parameters
         ignored = set(self.ignore)
         for unknown in ignored - set(parameters):
@@ -53,17 +75,19 @@ class Options(NamedTuple):
                 f"ignore={self.ignore!r}: {name} has no parameter {unknown!r}, but "
                 f"{', '.join(map(repr, parameters)) or 'none'}; name one of these"
             )
+        first = next(iter(parameters.values()), None)
         if self.per_instance:
-            first = next(iter(parameters.values()), None)
             if first is None or first.kind in _BY_KEYWORD:
                 raise TypeError(
                     f"per_instance=True is for methods, and {name} has no parameter for "
                     "an instance: leave per_instance out"
                 )
-            if first.kind is Parameter.VAR_POSITIONAL:
-                return without_first(ignoring(ignored, function, make_key))
-            ignored.add(first.name)
-        return ignoring(ignored, function, make_key)
+            if ignored:
+                make = without_first(first, ignored, function, make)
+            return Keys(make, typed=self.typed, own=own, with_first=False)
+        with_first = not own and first is not None and first.name not in ignored
+        make = ignoring(ignored, function, make)
+        return Keys(make, typed=self.typed, own=own, with_first=with_first)
 
 
 _BY_KEYWORD = (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
@@ -79,19 +103,23 @@ def checked(  # noqa: PLR0917
     per_instance: Any,
     stale_while_revalidate: Any,
     stale_if_error: Any,
+    stale_if_slow: Any,
     stale_retry: Any,
     error_ttl: Any,
+    cancel_abandoned: Any,
 ) -> Options:
     """Return the options, or raise TypeError or ValueError for the first bad one."""
     _check_bool("typed", typed, " (ttl and jitter are keyword-only)")
     _check_bool("per_instance", per_instance)
-    lifetimes = Lifetimes(
-        **_checked_ttl(ttl, jitter),
+    _check_bool("cancel_abandoned", cancel_abandoned)
+    lifetime = Lifetime(**_checked_ttl(ttl, jitter))
+    grace = Grace(
         **_checked_stale(
             maxsize,
             ttl,
             stale_while_revalidate=stale_while_revalidate,
             stale_if_error=stale_if_error,
+            stale_if_slow=stale_if_slow,
             stale_retry=stale_retry,
         ),
         of_failures=_checked_error_ttl(maxsize, error_ttl),
@@ -110,11 +138,13 @@ def checked(  # noqa: PLR0917
     return Options(
         maxsize,
         typed,
-        lifetimes.ttl if lifetimes.of_value is None else ttl,
-        lifetimes,
+        lifetime.ttl if lifetime.of_value is None else ttl,
+        lifetime,
+        grace,
         key,
         _checked_ignore(ignore),
         per_instance,
+        cancel_abandoned,
     )
 
 
@@ -125,10 +155,10 @@ def _checked_ttl(ttl: Any, jitter: Any) -> dict[str, Any]:
         found["of_value"] = _lifetime_of(ttl)
     elif ttl is not None:
         seconds = found["ttl"] = _seconds("ttl", ttl)
-        if not seconds > 0:
+        if seconds < 0:
             raise ValueError(
-                f"ttl must be a number of seconds above 0, not {ttl!r}: "
-                "leave it out for entries that do not expire"
+                f"ttl must be a number of seconds from 0 up, not {ttl!r}: "
+                "leave it out for values that do not expire"
             )
     if jitter is not None:
         seconds = found["jitter"] = _seconds("jitter", jitter)
@@ -156,7 +186,12 @@ def _lifetime_of(ttl: Callable[[Any], Any]) -> Callable[[Any], float | None]:
 
 
 def _checked_stale(
-    maxsize: int | None, ttl: Any, *, stale_retry: Any, **options: Any
+    maxsize: int | None,
+    ttl: Any,
+    *,
+    stale_if_slow: Any,
+    stale_retry: Any,
+    **options: Any,
 ) -> dict[str, Any]:
     """Check the options about values past their time."""
     found: dict[str, Any] = {}
@@ -173,14 +208,19 @@ def _checked_stale(
                 f"{name}={value!r} has no effect with maxsize=0, which stores nothing: "
                 "leave one of them out"
             )
-        found[name] = _seconds_from_0(name, value)
-    if stale_retry is not None:
+        found[name.removeprefix("stale_")] = _seconds_from_0(name, value)
+    for name, value in (
+        ("stale_if_slow", stale_if_slow),
+        ("stale_retry", stale_retry),
+    ):
+        if value is None:
+            continue
         if not found:
             raise ValueError(
-                f"stale_retry={stale_retry!r} requires stale_while_revalidate or "
+                f"{name}={value!r} requires stale_while_revalidate or "
                 "stale_if_error: pass one of them or leave it out"
             )
-        found["retry"] = _seconds_from_0("stale_retry", stale_retry)
+        found[name.removeprefix("stale_")] = _seconds_from_0(name, value)
     return found
 
 

@@ -5,11 +5,13 @@
 
 import asyncio
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ._calls import Front
+from ._cache import Cache
 from ._stats import CacheInfo, CacheParameters, CacheStats
+from ._values import MISSING
 from ._wrapper import AlruCacheBoundMethod, AlruCacheWrapper
 
 if TYPE_CHECKING:
@@ -17,119 +19,137 @@ if TYPE_CHECKING:
 
 
 class PerInstance(AlruCacheWrapper[..., Any]):
-    """A cached method whose instances have a wrapper, and so a cache, each.
+    """A cached method whose instances have a cache each, which dies with them.
 
-    The caches are found by the identity of the instance, and die with it.
+    Their calls share their code. Keys do not include the instance.
     """
 
-    __slots__ = ("_make_wrapper", "_wrappers")
+    __slots__ = ("_caches", "_gone", "_is_adding", "_make_cache", "_totals_of_gone")
 
-    _make_wrapper: Callable[[], AlruCacheWrapper[..., Any]]
+    _make_cache: Callable[[], Cache]
     #: By the id of the instance, with a reference that takes the cache away.
-    _wrappers: dict[int, tuple["weakref.ref[Any]", AlruCacheWrapper[..., Any]]]
+    _caches: dict[int, tuple["weakref.ref[Any]", Cache]]
+    #: What the caches of instances that are gone have counted, together, and each.
+    _totals_of_gone: CacheStats
+    _gone: deque[CacheStats]
 
-    def __new__(
-        cls,
-        template: AlruCacheWrapper[..., Any],
-        make_wrapper: Callable[[], AlruCacheWrapper[..., Any]],
-    ) -> "Self":
-        wrappers: dict[int, Any] = {}
+    def __new__(cls, make_cache: Callable[[], Cache]) -> "Self":
+        template = make_cache()
+        make_key = template.keys.make
 
         async def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-            wrapper = self._of(instance)
-            return await wrapper._call_of_method(instance, *args, **kwargs)
+            cache = self._cache_of(instance)
+            key = make_key(args, kwargs)
+            value = cache.hit(key)
+            if value is not MISSING:
+                return value
+            return await cache.answer(key, (instance, *args), kwargs)
 
-        def contains(instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-            return self._of(instance).cache_contains(instance, *args, **kwargs)
-
-        def invalidate(instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-            return self._of(instance).cache_invalidate(instance, *args, **kwargs)
-
-        front = Front(call, call, contains, invalidate)
-        self = super().__new__(cls, template._cache, front)
-        self._make_wrapper = make_wrapper
-        self._wrappers = wrappers
+        self = super().__new__(cls, template, call, call)
+        self._make_cache = make_cache
+        self._caches = {}
+        self._totals_of_gone = template.stats()
+        self._gone = deque()
+        self._is_adding = False
         return self
 
-    def _of(self, instance: Any) -> AlruCacheWrapper[..., Any]:
+    def _cache_of(self, instance: Any) -> Cache:
+        known = self._caches.get(id(instance))
+        return self._add(instance) if known is None else known[1]
+
+    def _add(self, instance: Any) -> Cache:
+        """Make the cache of an instance."""
         key = id(instance)
-        wrappers = self._wrappers
-        known = wrappers.get(key)
-        if known is not None:
-            return known[1]
         try:
-            reference = weakref.ref(instance, lambda _: wrappers.pop(key, None))
+            reference = weakref.ref(instance, lambda _: self._forget(key))
         except TypeError:
             raise TypeError(
                 f"{self._cache.name} has per_instance=True, but a {type(instance).__qualname__} "
                 'cannot be weakly referenced: add "__weakref__" to the __slots__ of the '
                 "class, or leave per_instance out"
             ) from None
-        wrapper = self._make_wrapper()
-        wrapper._cache.closed = self._cache.closed
-        return wrappers.setdefault(key, (reference, wrapper))[1]
+        cache = self._make_cache()
+        if self._cache.closed:
+            cache.shut()
+        return self._caches.setdefault(key, (reference, cache))[1]
 
-    def _all(self) -> list[AlruCacheWrapper[..., Any]]:
-        """Return the wrappers of all instances."""
-        return [wrapper for _, wrapper in list(self._wrappers.values())]
+    def _forget(self, key: int) -> None:
+        """Drop the cache of an instance that is gone, and keep what it has counted."""
+        _, cache = self._caches.pop(key)
+        self._gone.append(cache.stats()._replace(in_flight=0, currsize=0))
+        with self._cache.lock:
+            if self._is_adding:  # this came in between, when another was freed
+                return
+            self._is_adding = True
+            while self._gone:
+                self._totals_of_gone = self._totals_of_gone.plus(self._gone.popleft())
+            self._is_adding = False
+
+    def _locate(self, args: tuple[Any, ...]) -> tuple[Cache, tuple[Any, ...]]:
+        if not args:
+            raise TypeError(
+                f"{self._cache.name} has per_instance=True and was given no instance: "
+                "pass it first, or use the method of an instance"
+            )
+        return self._cache_of(args[0]), args[1:]
+
+    def _all(self) -> list[Cache]:
+        """Return the caches of all instances."""
+        return [cache for _, cache in list(self._caches.values())]
+
+    # Of all instances together
+
+    def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
+        super().cache_invalidate_where(predicate)
+        return sum(cache.invalidate_where(predicate) for cache in self._all())
+
+    def cache_info(self) -> CacheInfo:
+        stats = self.cache_stats()
+        return CacheInfo(stats.hits, stats.misses, stats.maxsize, stats.currsize)
+
+    def cache_parameters(self) -> CacheParameters:
+        parameters = self._cache.parameters()
+        parameters["tasks"] = sum(cache.parameters()["tasks"] for cache in self._all())
+        return parameters
+
+    def cache_stats(self) -> CacheStats:
+        total = self._totals_of_gone
+        for cache in self._all():
+            total = total.plus(cache.stats())
+        return total
+
+    def cache_memory(self) -> int | None:
+        sizes = [cache.memory() for cache in self._all()]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    def cache_clear(self) -> None:
+        for cache in self._all():
+            cache.clear()
+        self._totals_of_gone = self._cache.stats()
+
+    def _reset(self) -> None:
+        for cache in [self._cache, *self._all()]:
+            cache.reset()
+        self._totals_of_gone = self._cache.stats()
+
+    def _after_fork(self) -> None:
+        for cache in [self._cache, *self._all()]:
+            cache.after_fork()
+
+    async def cache_close(self, *, wait: bool = False) -> None:
+        await self._cache.close(wait=wait)
+        await asyncio.gather(*(cache.close(wait=wait) for cache in self._all()))
+
+    def cache_open(self) -> None:
+        for cache in [self._cache, *self._all()]:
+            cache.open()
 
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         if instance is None:
             return self
-        call = self._of(instance)._call_of_method
-        bound: AlruCacheBoundMethod[..., Any] = AlruCacheBoundMethod(call, instance)
+        self._cache_of(instance)  # complains at once where there can be none
+        bound: AlruCacheBoundMethod[..., Any] = AlruCacheBoundMethod(
+            self._call_of_method, instance
+        )
         bound._wrapper = self
         return bound
-
-    # Of one instance, the first argument.
-
-    def cache_put(
-        self, value: Any, instance: Any, /, *args: Any, **kwargs: Any
-    ) -> None:
-        self._of(instance).cache_put(value, instance, *args, **kwargs)
-
-    async def cache_refresh(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return await self._of(instance).cache_refresh(instance, *args, **kwargs)
-
-    # Of all instances together.
-
-    def cache_info(self) -> CacheInfo:
-        maxsize = self._cache.maxsize
-        infos = [wrapper.cache_info() for wrapper in self._all()]
-        return CacheInfo(
-            sum(info.hits for info in infos),
-            sum(info.misses for info in infos),
-            maxsize,
-            sum(info.currsize for info in infos),
-        )
-
-    def cache_parameters(self) -> CacheParameters:
-        parameters = self._cache.parameters()
-        parameters["tasks"] = sum(
-            wrapper.cache_parameters()["tasks"] for wrapper in self._all()
-        )
-        return parameters
-
-    def cache_stats(self) -> CacheStats:
-        total = self._cache.stats()
-        for wrapper in self._all():
-            total = total.plus(wrapper.cache_stats())
-        return total
-
-    def cache_memory(self) -> int:
-        return sum(wrapper.cache_memory() for wrapper in self._all())
-
-    def cache_clear(self) -> None:
-        for wrapper in self._all():
-            wrapper.cache_clear()
-
-    def _reset(self) -> None:
-        for wrapper in self._all():
-            wrapper._reset()
-        super()._reset()
-
-    async def cache_close(self, *, wait: bool = False) -> None:
-        await self._cache.close(wait=wait)
-        await asyncio.gather(
-            *(wrapper.cache_close(wait=wait) for wrapper in self._all())
-        )

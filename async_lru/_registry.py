@@ -1,5 +1,6 @@
 """Which decorated functions there are, and whether they cache."""
 
+import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -47,3 +48,13 @@ def enable() -> None:
 def is_disabled() -> bool:
     """Tell whether caching is disabled."""
     return _disabled > 0
+
+
+def _after_fork() -> None:
+    """Let no cache wait for threads and loops that the parent process has."""
+    for wrapper in all_caches():
+        wrapper._after_fork()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,398 +1,365 @@
-"""One execution of the wrapped function, and the calls that wait for it."""
+"""A run: one execution of the function, and the calls that wait for it."""
 
 import asyncio
 from asyncio import (
     AbstractEventLoop,
     CancelledError,
     Future,
-    InvalidStateError,
     Task,
+    current_task,
 )
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import ContextVar
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from ._starting import Starts
+from ._deadlock import awaits
+from ._loops import MakeTask, call_in
+from ._values import MISSING
 
-#: Runs started eagerly inside each other use the C stack: past so many, the
-#: next one is scheduled and begins on a fresh stack.
-MAX_EAGER_DEPTH = 16
+#: Runs that begin inside each other's first steps use the C stack: past so many, the
+#: next one waits for a turn of the loop, and so for a fresh stack.
+MAX_EAGER_DEPTH: Final = 16
 
+#: Seconds between two looks at runs in the loops of other threads.
+_POLL: Final = 0.01
 
-class Place(Enum):
-    """Where the cache has a run in flight."""
-
-    #: It is an entry: calls join it and its value will be stored.
-    HELD = "held"
-    #: Its entry was evicted: calls still join it, and make it an entry again.
-    EVICTED = "evicted"
-    #: It is to replace the entry, which is served meanwhile.
-    REFRESHING = "refreshing"
-    #: It was invalidated, cleared or cancelled: it only answers its waiters.
-    DROPPED = "dropped"
-
-
-HELD, EVICTED, REFRESHING, DROPPED = Place
+Function: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Keeper(Protocol):
-    """What a run needs of the store it belongs to."""
+    """What a run needs of its cache."""
 
-    loop: Any  # None in a store that no call has got yet
-    #: Whether asyncio alone makes the loop's tasks and futures, save for a factory.
-    stock: bool
-    #: Makes a future of the loop, which must be running.
-    make_future: Any
-    #: What is being started in the loop.
-    starts: "Starts"
-    #: The runs and the values of ended ones, oldest first; how many it holds at most.
-    entries: OrderedDict[Hashable, Any]
-    limit: int
-    #: Told of values that are evicted.
-    let_go: Any
-    #: Whether values are entries as they are, with nothing round them.
-    plain_values: bool
-    #: Whether the cache has gone on to another store.
-    retired: bool
-    #: How runs begin as a rule; see start_run.
-    begin: Any
-    #: All runs in flight of the cache, those without an entry included.
-    runs: "set[Run]"
-    misses: float
-    #: Seconds that runs took, and the clock that tells.
-    load_seconds: float
-    #: Whether those that end at once are to be timed too.
-    timed: bool
-    clock: Any
+    name: str
+    time: Callable[[], float]
+    make_task: MakeTask
+    #: Every run in flight, those that can no longer be joined included.
+    in_flight: "set[Run]"
 
-    def evict(self, key: Hashable, run: "Run") -> None:
-        """Leave a run without an entry; it can come back while it is in flight."""
+    def run_succeeded(self, run: "Run", value: Any, seconds: float) -> None:
+        """Store *value* if the run can still be joined."""
 
-    def put(self, key: Hashable, value: Any) -> None:
-        """Make *value* the entry of *key*, which is a run's."""
+    def run_failed(self, run: "Run", error: BaseException) -> None:
+        """Let nobody join the run any more."""
 
-    def replace(self, run: "Run", value: Any) -> None:
-        """Make *value* the entry of a run that is to replace one."""
+    def take_out(self, run: "Run") -> None:
+        """Let nobody join the run any more, before it has ended."""
 
-    def failed(self, run: "Run", error: BaseException) -> Any:
-        """Drop a run that failed; return a value to give instead, or ABSENT."""
+    def describe(self, key: Hashable) -> str:
+        """Return how a call looks that has this key."""
         ...
 
-    def count_failure(self, error: BaseException) -> None:
-        """Count a run that ended with *error*."""
 
-    def drop(self, run: "Run") -> None:
-        """Take *run* out, wherever it is."""
-
-
-Waiters: TypeAlias = "dict[Future[Any], Run | None]"
-
-#: The waiters of a run that has none yet, to spare most runs a dict; stays empty.
-NOBODY: "Waiters | None" = {}
-
-_NOTHING: Any = None
+#: Where a call comes from: the run whose function makes it, and the task it is in.
+Caller: TypeAlias = "tuple[Run, Task[Any]]"
 
 _current_run: ContextVar["Run | None"] = ContextVar("async_lru.run", default=None)
 
-#: Returns the run whose code, or a task started by it, is running. Bound once, for from
-#: Python 3.12 on a method of an imported name is bound anew at each call.
-current_run: "Callable[[], Run | None]" = _current_run.get
 
-
-class _Pause(tuple[None]):
-    """Awaiting it gives up control once; cheaper than a generator."""
-
-    __slots__ = ()
-    __await__: Any = cast("Any", tuple).__iter__
-
-
-_PAUSE: Any = _Pause((None,))
+def current_caller() -> "Caller | None":
+    """Return where this call comes from, if that is inside a run."""
+    run = _current_run.get()
+    if run is None or run.ended:
+        return None
+    task = current_task()
+    return None if task is None else (run, task)
 
 
 class Run:
-    """A run in flight: its task, its waiters and its place in the store.
+    """A run in flight: its task, and a future for each call that waits for it.
 
-    A run touches nothing but its own entry: whoever takes the entry away from
-    it changes its place, and what ends later finds that it has none.
+    Whether calls can join it, and its result will be stored, is the cache's affair:
+    they can while the run is in the cache's map of runs. All methods except
+    ``disown`` belong to the thread of the run's loop.
     """
 
     __slots__ = (
         "__weakref__",
-        "coroutine",
+        "_background",
+        "_cache",
+        "_cancelled",
+        "_depth",
+        "_detached",
+        "_starting",
+        "_unheard",
+        "_waiters",
+        "ended",
         "key",
         "loop",
-        "place",
-        "rescued_from",
-        "starter",
-        "store",
+        "name",
         "task",
-        "unheard",
-        "value",
-        "waiters",
     )
 
+    #: Neither is there any more when the run has ended.
+    _cache: Keeper
     key: Hashable
-    #: Known for good: other threads may ask for it.
-    loop: AbstractEventLoop
-    store: Keeper
-    #: Changed by whoever takes the entry away from the run.
-    place: Place
-    #: The future of each waiter, with the run that cannot end before it does.
-    #: None once the run has ended: the function has finished, the waiters were told.
-    waiters: "Waiters | None"
-    #: None in a first step that is taken at once: its task runs the coroutine.
+    #: None before the task has begun, and when the run has ended.
     task: "Task[Any] | None"
-    coroutine: "Coroutine[Any, Any, Any] | None"
-    #: The run that will wait for this one when such a first step has been taken.
-    starter: "Run | None"
-    #: What the waiters are about to get once the run has ended, and how many of
-    #: them have yet to wake up for it; that stays at one when the last has.
-    value: Any
-    unheard: int
-    #: The failure in whose place the waiters get a stale value; not set otherwise.
-    rescued_from: BaseException
+
+    def __init__(
+        self, cache: Keeper, key: Hashable, loop: AbstractEventLoop, *, detached: bool
+    ) -> None:
+        self._cache = cache
+        self.name = cache.name
+        self.key = key
+        self.loop = loop
+        self.task = None
+        self._waiters: dict[Future[Any], "Caller | None"] = {}
+        #: Whether the function has finished and the waiters were told.
+        self.ended = False
+        #: Whether it goes on when nobody waits for it ...
+        self._detached = detached
+        #: ... because the cache itself wants the result.
+        self._background = False
+        self._cancelled = False
+        #: Whether the first step is being taken inside ``begin``, and inside how
+        #: many others.
+        self._starting = False
+        self._depth = 0
+        #: How many waiters were told of a failure and may never notice.
+        self._unheard = 0
 
     # Running
 
-    async def execute(
-        self,
-        function: Callable[..., Coroutine[Any, Any, Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        primed: bool,
+    def begin(
+        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """Run the function and end the run: the body of the run's task.
+        """Start the function in a task of its own.
 
-        The waiters are told in the function's last step, not by a callback of
-        the task, which saves them a trip round the loop. A *primed* coroutine was
-        run up to its pause before it is given to a task: if that is cancelled
-        before its first step, the run ends too.
+        If that cannot be done the run fails like any other.
         """
+        outer = _current_run.get()
+        if outer is not None and outer._starting:
+            self._depth = outer._depth + 1
+        coroutine = self._execute(function, args, kwargs)
+        self._starting = True
         try:
-            if primed:
-                await _PAUSE
-            _current_run.set(self)
-            clock = self.store.clock
-            started = clock()
-            value = await (function(*args, **kwargs) if kwargs else function(*args))
+            task = self._cache.make_task(coroutine)
+            if self.task is None and not self.ended:
+                # It has not begun yet, and may be cancelled before it does.
+                self.task = task
+                task.add_done_callback(self._end_unbegun)
+        except BaseException as error:  # noqa: BLE001  # told to the waiters
+            self._starting = False
+            self._fail_to_begin(error, coroutine)
+        self._starting = False
+
+    async def _execute(
+        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Run the function and end the run: the body of the task."""
+        if self.task is not None:
+            self.task.remove_done_callback(self._end_unbegun)
+        self.task = current_task()
+        _current_run.set(self)
+        clock = self._cache.time
+        started = clock()
+        try:
+            if self._depth >= MAX_EAGER_DEPTH:
+                await asyncio.sleep(0)
+            value = await function(*args, **kwargs)
         except BaseException as error:
-            self.fail(error)
-            if isinstance(error, CancelledError):
+            self._fail(error)
+            if isinstance(error, (CancelledError, GeneratorExit)):
                 raise
         else:
-            self.store.load_seconds += clock() - started
-            self.succeed(value)
+            self._succeed(value, clock() - started)
 
-    async def execute_in_any(
-        self,
-        function: Callable[..., Coroutine[Any, Any, Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+    def _fail_to_begin(
+        self, error: BaseException, coroutine: Coroutine[Any, Any, None]
     ) -> None:
-        """Do what execute does in a task of unknown kind."""
-        if self.task is None:  # pragma: py-lt-312  # begins before start_run returns
-            self.task = asyncio.current_task()
-            if len(self.store.starts.steps) > MAX_EAGER_DEPTH:
-                await asyncio.sleep(0)
-        await self.execute(function, args, kwargs, False)  # noqa: FBT003
+        task = self.task
+        self._fail(error)
+        if task is None:
+            coroutine.close()
+        else:  # it has begun, and its loop raised afterwards
+            task.cancel()
 
-    def end_untold(self, task: "Task[Any]") -> None:
-        """End the run of a task that could not do so itself.
-
-        It was cancelled before the function could begin, say, or had no stack
-        left to begin on.
-        """
-        if self.waiters is None:
-            return
+    def _end_unbegun(self, task: "Task[Any]") -> None:
+        """End the run of a task that was cancelled before it could begin."""
         if task.cancelled():
-            self.fail(CancelledError())
-        else:
-            self.fail(
-                task.exception()
-                or RuntimeError(f"{task!r} ended without running its coroutine")
+            self._fail(CancelledError())
+        else:  # no stack left, or it was not asyncio's task
+            self._fail(
+                task.exception() or RuntimeError(f"{task!r} did not run its coroutine")
             )
-
-    def settle(self, task: "Task[Any]") -> None:  # pragma: py-lt-312
-        """End the run with the outcome of a task that does not do so itself."""
-        try:
-            value = task.result()
-        except BaseException as error:  # noqa: BLE001  # told to the waiters
-            self.fail(without_last_frame(error))
-        else:
-            self.succeed(value)
 
     # Waiting
 
-    def add_waiter(self, caller: "Run | None") -> "Future[Any]":
-        """Return a future for one more to wait on, in *caller*, the enclosing run.
+    def add_waiter(self, waiter: "Future[Any]", caller: "Caller | None") -> None:
+        """Give the outcome to *waiter*, a future of the run's loop."""
+        self._waiters[waiter] = caller
 
-        When it is done take_value gives the result; leave is for who is cancelled.
+    def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> None:
+        """Forget a waiter whose call was ended by *error*, or waits no longer."""
+        if self._waiters.pop(waiter, MISSING) is not MISSING:
+            if not self._waiters and not self._detached:
+                self._abandon()
+        elif waiter.done() and not waiter.cancelled():
+            failure = waiter.exception()
+            if failure is not None and failure is not error:
+                # The call was cancelled when it had been told, but had not resumed.
+                self._unheard -= 1
+                if not self._unheard:
+                    self._report(failure, "all its callers were cancelled")
+
+    def detach(self) -> None:
+        """Go on without waiters, because the cache itself wants the result."""
+        self._detached = self._background = True
+
+    def leave_behind(self, waiter: "Future[Any]") -> None:
+        """Forget a waiter that got something else, and go on for the cache."""
+        del self._waiters[waiter]
+        self.detach()
+
+    def disown(self) -> None:
+        """Cancel the run if nobody waits for it: it can no longer be joined or store.
+
+        May be called from any thread.
         """
-        waiter: Future[Any] = self.store.make_future()
-        if self.waiters:
-            self.waiters[waiter] = caller
-        else:  # pragma: py-lt-312  # in its first step
-            self.waiters = {waiter: caller}
-        return waiter
+        call_in(self.loop, self._disown)
 
-    def take_value(self) -> Any:
-        """Return the value to one who waited, and let go of it with the last."""
-        # The loop holds the future that woke the waiter until the waiter waits
-        # again. With the value in it, dropping the entry would not free it.
-        value = self.value
-        if self.unheard == 1:
-            self.value = None
-        else:
-            self.unheard -= 1
-        return value
-
-    def leave(self, waiter: "Future[Any]") -> None:
-        """Forget a waiter that was cancelled, and cancel the run after the last."""
-        if self.waiters is not None:
-            del self.waiters[waiter]
-            if not self.waiters and self not in self.store.starts.steps:
-                self.abandon()
-        elif waiter.done() and not waiter.cancelled():  # too late: it had been told
-            is_last = self.unheard == 1
-            self.take_value()
-            error = waiter.exception()
-            if error is not None and is_last:
-                report(error, self.loop)
-
-    def abandon(self) -> None:
-        """Drop the entry and cancel the run, for nobody waits for it."""
-        try:
-            self.store.drop(self)
-        finally:
+    def _disown(self) -> None:
+        self._detached = False
+        if not self._waiters:
             self.cancel()
 
-    def cancel(self) -> None:
-        """Cancel the run's task."""
-        if self.loop.is_closed():
-            return
-        if self.task is not None:
-            self.task.cancel()
-        elif self.coroutine is not None:  # pragma: py-lt-312  # in its first step
-            for task in asyncio.all_tasks(self.loop):
-                if task.get_coro() is self.coroutine:
-                    task.cancel()
+    def _abandon(self) -> None:
+        try:
+            self._cache.take_out(self)
+        finally:
+            call_in(self.loop, self.cancel)
 
-    def waits_for(self, caller: "Run") -> bool:
-        """Tell whether this run cannot end before *caller* does."""
-        found = {caller}
+    def cancel(self) -> None:
+        """Cancel the task, once: it may take its time to clean up."""
+        if self.task is not None and not self._cancelled:
+            self._cancelled = True
+            self.task.cancel()
+
+    def waits_for(self, caller: "Caller") -> bool:
+        """Tell whether this run cannot end before a call from *caller* does."""
+        # Tasks are looked at only where runs alone do not rule it out.
+        return self._reaches(caller, _perhaps) and self._reaches(caller, awaits)
+
+    def _reaches(
+        self, caller: "Caller", waits: "Callable[[Task[Any] | None, Task[Any]], bool]"
+    ) -> bool:
         pending = [caller]
+        seen: set[Run] = set()
         while pending:
-            run = pending.pop()
+            run, task = pending.pop()
+            if (
+                run.ended
+                or run.loop is not self.loop
+                or run in seen
+                or not waits(run.task, task)
+            ):
+                continue
             if run is self:
                 return True
-            for waiting in (run.starter, *(run.waiters or {}).values()):
-                if waiting is not None and waiting not in found:
-                    found.add(waiting)
-                    pending.append(waiting)
+            seen.add(run)
+            pending.extend(waiting for waiting in run._waiters.values() if waiting)
         return False
 
     # Ending
 
-    def succeed(self, value: Any) -> None:
-        """Store *value* if the run still has an entry, and give it to the waiters."""
-        store = self.store
+    def _succeed(self, value: Any, seconds: float) -> None:
+        """Store *value* and give it to the waiters."""
         try:
-            if self.place is HELD:
-                store.put(self.key, value)
-            elif self.place is REFRESHING:
-                store.replace(self, value)
-            elif self.place is EVICTED:
-                store.drop(self)
+            self._cache.run_succeeded(self, value, seconds)
         except BaseException as error:  # noqa: BLE001  # told to the waiters
-            self.fail(error)
+            self._fail(error)
             return
-        unheard = 1 if self in store.starts.steps else 0  # its starter
-        # As end does it, for a call less: 0.7 % of a miss that suspends.
-        waiters = self.waiters
-        self.waiters = None
-        store.runs.discard(self)
-        self.task = self.key = self.store = _NOTHING
-        for waiter in waiters or ():
-            try:
-                waiter.set_result(None)
-            except InvalidStateError:  # cancelled, and not told yet
-                continue
-            unheard += 1
-        if unheard:
-            self.value = value
-            self.unheard = unheard
+        for waiter in self._end():
+            waiter.set_result(value)
 
-    def fail(self, error: BaseException) -> None:
-        """Drop the entry and give *error* to the waiters."""
-        if self.waiters is None:  # it could not be started: its caller knows
+    def _fail(self, error: BaseException) -> None:
+        """Give *error* to the waiters, or to the loop if there are none."""
+        if self.ended:
             return
-        if self in self.store.starts.steps:  # pragma: py-lt-312
-            # Callers already on their way in this tick shall share the failure.
-            self.loop.call_soon(self.fail, error)
+        if self._starting:
+            # Callers that are on their way in this turn of the loop share it (A4).
+            self.loop.call_soon(self._fail, error)
             return
         if isinstance(error, StopIteration):  # no future takes it
-            cause, error = error, RuntimeError("coroutine raised StopIteration")
+            cause, error = error, RuntimeError(f"{self.name} raised StopIteration")
             error.__cause__ = cause
-        value: Any = ABSENT
         try:
-            value = self.store.failed(self, error)
+            self._cache.run_failed(self, error)
         finally:
-            if value is ABSENT:
-                self.tell_failure(error, self.end())
-            else:
-                self.succeed(value)  # has no entry any more
+            self._tell(error)
 
-    def tell_failure(
-        self, error: BaseException, waiters: "Iterable[Future[Any]]"
-    ) -> None:
-        """Give *error* to those who waited."""
-        waiters = [waiter for waiter in waiters if not waiter.done()]
-        if isinstance(error, CancelledError):
+    def _tell(self, error: BaseException) -> None:
+        is_background = self._background
+        description = self._cache.describe(self.key) if is_background else ""
+        waiters = self._end()
+        if self.loop.is_closed():
+            return
+        if isinstance(error, (CancelledError, GeneratorExit)):
             for waiter in waiters:
                 waiter.cancel(*error.args[:1])
-        elif not self.loop.is_closed():
-            self.unheard = len(waiters)
-            self.value = None
-            for waiter in waiters:
-                waiter.set_exception(error)
-            if not waiters:
-                report(error, self.loop)
+            return
+        self._unheard = len(waiters)
+        for waiter in waiters:
+            waiter.set_exception(error)
+        if is_background:
+            self._report(error, f"it ran in the background, for {description}")
+        elif not waiters:
+            self._report(error, "all its callers were cancelled")
 
-    def end(self) -> "Iterable[Future[Any]]":
-        """Mark the run as ended and return the futures that waited for it."""
-        waiters = self.waiters
-        self.waiters = None
-        self.store.runs.discard(self)
-        # What outlives the run may hold it through its context: leave it empty.
-        self.task = self.key = self.store = _NOTHING
-        return waiters or ()
+    def _end(self) -> "Sequence[Future[Any]]":
+        """Mark the run as ended and return the futures that wait for it."""
+        waiters = [waiter for waiter in self._waiters if not waiter.done()]
+        self.ended = True
+        self._cache.in_flight.discard(self)
+        # What outlives the run, in its context, may hold it: leave it empty.
+        self._waiters = {}
+        self.task = None
+        del self._cache, self.key
+        return waiters
+
+    def _report(self, error: BaseException, why: str) -> None:
+        """Hand an exception that no call could get to the event loop."""
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
+        self.loop.call_exception_handler(
+            {
+                "message": f"{self.name} failed and no call got the exception: {why}",
+                "exception": error,
+            }
+        )
 
 
-def report(error: BaseException, loop: AbstractEventLoop) -> None:
-    """Hand an exception that no caller could get to the event loop."""
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
-        raise error
-    loop.call_exception_handler(
-        {
-            "message": "Exception in a cached function whose callers were all cancelled",
-            "exception": error,
-        }
-    )
+def _perhaps(waiting: "Task[Any] | None", task: "Task[Any]") -> bool:  # noqa: ARG001
+    return True
 
 
-def without_last_frame(error: BaseException) -> BaseException:  # pragma: py-lt-312
-    """Take the frame that has just caught *error* out of its traceback.
+async def end(runs: Sequence[Run], *, wait: bool) -> None:
+    """Wait until *runs* have ended; cancel them first unless *wait*.
 
-    The frame knows the error, or a task that does: they would keep each other alive.
+    A run that closes its own cache cannot be waited for, nor can one whose loop has
+    stopped.
     """
-    traceback = error.__traceback__
-    return error.with_traceback(traceback and traceback.tb_next)
-
-
-#: What a look-up gives where there is nothing: a run that nobody can join.
-ABSENT: Run = object.__new__(Run)
-ABSENT.waiters = None
-ABSENT.place = DROPPED
+    here = asyncio.get_running_loop()
+    caller = current_caller()
+    if not wait:
+        for run in runs:
+            call_in(run.loop, run.cancel)
+    pending = [run for run in runs if caller is None or not run.waits_for(caller)]
+    while pending := [
+        run
+        for run in pending
+        if not run.ended and (run.loop is here or run.loop.is_running())
+    ]:
+        tasks = [
+            run.task
+            for run in pending
+            if run.loop is here and run.task is not None and not run.task.done()
+        ]
+        if tasks:
+            await asyncio.wait(
+                tasks, timeout=None if len(tasks) == len(pending) else _POLL
+            )
+        elif any(run.loop is here for run in pending):
+            await asyncio.sleep(0)  # their waiters are told in the next turn
+        else:
+            await asyncio.sleep(_POLL)

@@ -1,151 +1,185 @@
-"""A store that serves values past their time, as RFC 5861 has it."""
+"""Values that are of use past their time, and failures that are kept."""
 
-from asyncio import AbstractEventLoop, Future
-from collections.abc import Hashable
+import asyncio
+from collections.abc import Hashable, Mapping
 from math import inf
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
-from ._expiring import ExpiringStore, Lifetimes
-from ._expiry import Entry
-from ._failures import KeptFailure
-from ._runs import ABSENT, DROPPED, REFRESHING, Run, report
+from ._cache import disown
+from ._expiry import deadline_at
+from ._failures import duplicate
+from ._runs import Run
+from ._timed import Timed, TimedCache
+from ._values import MISSING
 
 
-class StaleEntry(Entry):
-    """A value that is fresh for some time, and is kept until its deadline."""
+class Grace(NamedTuple):
+    """What is done with values past their ttl, and with failures; in seconds."""
 
-    __slots__ = ("fresh_until", "retry_at")
+    #: How long past its ttl a value is served while a run replaces it ...
+    while_revalidate: float = 0.0
+    #: ... or though the run that was to replace it fails.
+    if_error: float = 0.0
+    #: How long a call waits for a run before it takes such a value; None: to its end.
+    if_slow: float | None = None
+    #: How long after a failed run the next one is tried at the soonest.
+    retry: float = 1.0
+    #: How long failures are kept, by their types.
+    of_failures: Mapping[type[Exception], float] = MappingProxyType({})
 
-    def __init__(
-        self, key: Hashable, value: Any, deadline: float, fresh_until: float
-    ) -> None:
-        super().__init__(key, value, deadline)
-        self.fresh_until = fresh_until
+    @property
+    def longest(self) -> float:
+        """How long values stay past their ttl."""
+        return max(self.while_revalidate, self.if_error)
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is done."""
+        return bool(self.longest or self.of_failures)
+
+
+class Stale(Timed):
+    """A value that is of use until its deadline, past the end of its freshness."""
+
+    __slots__ = ("retry_at",)
+
+    def __init__(self, value: Any, fresh_until: float, deadline: float) -> None:
+        super().__init__(value, fresh_until, deadline)
         #: When the next run may be tried, after one that failed.
         self.retry_at = -inf
 
+    def put_off(self, when: float) -> None:
+        """Have the next run that is to replace the value tried at *when*."""
+        self.retry_at = when
 
-class Background:
-    """Runs that nobody waits for, on behalf of the entries that they are to replace.
 
-    Each has a waiter that never wakes, lest it be cancelled with the callers who join
-    it; it is cancelled when its entry goes.
-    """
+class KeptFailure(Timed):
+    """A failure that is raised again until its deadline; never a plain hit."""
 
-    def __init__(self) -> None:
-        self.runs: dict[Hashable, tuple[Run, Future[Any]]] = {}
+    __slots__ = ()
 
-    def watch(self, run: Run, waiter: "Future[Any]") -> None:
-        """Let a run go on in the background, on behalf of the entry of its key."""
-        assert run.waiters is not None
-        run.waiters[waiter] = None  # nobody's: no run waits for this one
-        self.runs[run.key] = run, waiter
+    def __init__(self, error: BaseException, deadline: float) -> None:
+        super().__init__(duplicate(error), -inf, deadline)
 
-    def forget(self, run: Run) -> bool:
-        """Leave *run* to those who have joined it; tell whether it was here."""
-        known, waiter = self.runs.get(run.key, (None, None))
-        if known is not run:  # another of the same key may be
+    def again(self) -> BaseException:
+        """Return an exception like the one that was raised first."""
+        error: BaseException = duplicate(self.value)
+        return error
+
+
+class StaleCache(TimedCache):
+    """A cache that serves values past their ttl, as RFC 5861 has it, or keeps failures."""
+
+    __slots__ = ("_grace",)
+
+    def __init__(self, *args: Any, grace: Grace, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._grace = grace
+
+    def hold(self, key: Hashable, value: Any) -> Any:
+        held = super().hold(key, value)
+        if held is MISSING:
+            return held
+        fresh_until = held.fresh_until
+        gone = fresh_until + self._grace.longest
+        deadline = inf if gone == inf else deadline_at(gone, key)
+        return Stale(value, fresh_until, deadline)
+
+    # Calls
+
+    def ask(self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        loop = self.enter_loop()
+        refresh = None
+        with self.lock:
+            dropped = self.bind(loop)
+            held = self.values.get(key, MISSING)
+            now = self.time()
+            if self._answers_at_once(held, now):
+                self.values.touch(key)
+                self.hits += 1
+                if type(held) is Stale:
+                    self._stale_hits += 1
+                    if held.retry_at <= now and self.current_run(key) is None:
+                        refresh = self.admit(key, loop)
+                        refresh.detach()
+            else:
+                held = MISSING
+        disown(dropped)
+        if held is MISSING:
+            return super().ask(key, args, kwargs)
+        if refresh is not None:
+            refresh.begin(self._function, args, kwargs)
+        if type(held) is KeptFailure:
+            raise held.again()
+        return held.value, None
+
+    def _answers_at_once(self, held: Any, now: float) -> bool:
+        """Tell whether a call gets what is held, which is not fresh, without a run."""
+        if type(held) is KeptFailure:
+            return now < held.deadline
+        if type(held) is not Stale or now < held.fresh_until:
             return False
-        del self.runs[run.key]
-        assert waiter is not None
-        assert run.waiters is not None
-        del run.waiters[waiter]
-        return True
+        served_until = held.fresh_until + self._grace.while_revalidate
+        return now < max(served_until, min(held.retry_at, held.deadline))
 
-    def end(self, entry: Entry) -> None:
-        """Cancel the run that is to replace *entry*, if nobody waits for it."""
-        if self.runs:
-            run, waiter = self.runs.pop(entry.key, (None, None))
-            if run is not None and waiter is not None:
-                run.leave(waiter)
+    async def wait(self, key: Hashable, run: Run, waiter: Any) -> Any:
+        slow = self._grace.if_slow
+        if slow is None or self._value_within(key, self._grace.longest) is MISSING:
+            waiting = super().wait(key, run, waiter)
+        else:
+            waiting = self._wait_briefly(key, run, waiter, slow)
+        del waiter  # see Cache.wait
+        try:
+            return await waiting
+        except Exception:
+            value = self._value_within(key, self._grace.if_error)
+            if value is MISSING:
+                raise
+            return value
 
-    def end_all(self) -> None:
-        """Cancel the runs that nobody waits for."""
-        runs, self.runs = self.runs, {}
-        for run, waiter in runs.values():
-            run.leave(waiter)
+    async def _wait_briefly(
+        self, key: Hashable, run: Run, waiter: Any, seconds: float
+    ) -> Any:
+        """Wait so long for *run*, and then take the old value if it is still there."""
+        try:
+            if seconds > 0 and not waiter.done():
+                await asyncio.wait({waiter}, timeout=seconds)
+            value = self._value_within(key, self._grace.longest)
+            if not waiter.done() and value is not MISSING:
+                if self.current_run(key) is run:
+                    run.leave_behind(waiter)
+                else:
+                    run.leave(waiter)
+                return value
+            waiting = super().wait(key, run, waiter)
+        except BaseException as error:
+            run.leave(waiter, error)
+            raise
+        finally:
+            del waiter
+        return await waiting
 
+    def _value_within(self, key: Hashable, grace: float) -> Any:
+        """Return the value of *key* up to *grace* seconds past its ttl, or MISSING."""
+        held = self.values.get(key, MISSING)
+        if type(held) is Stale and self.time() < held.fresh_until + grace:
+            return held.value
+        return MISSING
 
-class StaleStore(ExpiringStore):
-    """A store whose values are served past their time while they are replaced.
+    # The ends of runs
 
-    The run that is to replace a value is aside, not an entry.
-    """
-
-    __slots__ = ("background",)
-
-    def __init__(
-        self,
-        loop: AbstractEventLoop,
-        maxsize: int | None,
-        runs: set[Run],
-        lifetimes: Lifetimes,
-    ) -> None:
-        super().__init__(loop, maxsize, runs, lifetimes)
-        background = self.background = Background()
-        expiry = self.expiry
-        expiry.on_expired = background.end
-
-        def let_go(entry: Entry) -> None:  # knows no store, lest that be a cycle
-            background.end(entry)
-            expiry.discard(entry)
-
-        self.let_go = let_go
-
-    def hold(self, key: Hashable, entry: Entry) -> None:
-        fresh_until = deadline = entry.deadline
-        if not isinstance(entry.value, KeptFailure):
-            deadline += self.lifetimes.stale
-        super().hold(key, StaleEntry(key, entry.value, deadline, fresh_until))
-
-    def serves(self, entry: StaleEntry, now: float) -> bool:
-        """Tell whether a stale value is given at once, and not after a run."""
-        fresh_until = entry.fresh_until + self.lifetimes.stale_while_revalidate
-        return now < fresh_until or now < entry.retry_at
-
-    def wants_run(self, entry: StaleEntry, now: float) -> bool:
-        """Tell whether it is time to replace a stale value in the background."""
-        return now >= entry.retry_at and entry.key not in self.aside
-
-    def admit(self, run: Run) -> None:
-        if type(self.get(run.key, ABSENT)) is Run:
-            super().admit(run)
-        else:  # stale, and of use if the run fails
-            self.aside.pop(run.key, ABSENT).place = DROPPED
-            self.aside[run.key] = run
-            run.place = REFRESHING
-            self.entered -= 1
-
-    def revive(self, run: Run) -> None:
-        if type(self.get(run.key, ABSENT)) is Run:
-            super().revive(run)
-
-    def replace(self, run: Run, value: Any) -> None:
-        self.background.forget(run)
-        super().replace(run, value)
-
-    def failed(self, run: Run, error: BaseException) -> Any:
-        is_refresh = run.place is REFRESHING
-        entry = self.get(run.key, ABSENT)
-        in_background = self.background.forget(run)
-        super().failed(run, error)
-        if not is_refresh or type(entry) is Run:
-            return ABSENT
-        now = self.loop.time()
-        entry.retry_at = now + self.lifetimes.retry
-        rescued: Any = ABSENT
+    def keep_failure(self, key: Hashable, error: BaseException) -> Any:
         if isinstance(error, Exception):
-            if now < entry.fresh_until + self.lifetimes.stale_if_error:
-                rescued = entry.value
-                run.rescued_from = error
-            if in_background and (run.waiters or rescued is not ABSENT):
-                report(error, self.loop)  # what its callers get is something else
-        return rescued
+            for kind in type(error).__mro__:
+                seconds = self._grace.of_failures.get(kind)
+                if seconds is not None:
+                    deadline = deadline_at(self.time() + seconds, key)
+                    return KeptFailure(error, deadline)
+        return None
 
-    def discard(self, entry: Entry) -> bool:
-        self.background.end(entry)
-        return super().discard(entry)
-
-    def retire(self) -> None:
-        super().retire()
-        self.background.end_all()
+    def note_failure(self, key: Hashable, kept: Any) -> Any:
+        held = self.values.get(key, MISSING)
+        if type(held) is Stale and self.is_live(held):  # it is of more use
+            held.put_off(self.time() + self._grace.retry)
+            return None
+        return None if kept is None else self.put_held(key, kept)

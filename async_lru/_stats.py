@@ -45,6 +45,8 @@ class CacheStats(NamedTuple):
     hits: int
     #: Hits that waited for a run in flight.
     joins: int
+    #: Hits that got a value past its ttl at once, without waiting for a run.
+    stale_hits: int
     #: Calls that started a run.
     misses: int
     #: Runs that returned a value, those of refreshes included.
@@ -55,8 +57,7 @@ class CacheStats(NamedTuple):
     evictions: int
     #: Entries dropped because their time had come.
     expirations: int
-    #: Seconds, by the loop's clock, that loads took. Those of functions that have never
-    #: suspended yet are measured from the first ``cache_stats()`` on.
+    #: Seconds, by the loop's clock, that loads took.
     load_seconds: float
     #: Runs in flight, those whose entry was dropped included.
     in_flight: int
@@ -94,7 +95,8 @@ class CacheStats(NamedTuple):
             ttl = f"ttl {self.ttl:g} s"
         return (
             f"{self.hits + self.misses:,} calls, {self.hit_rate:.1%} hits: "
-            f"{self.hits:,} hits ({self.joins:,} joined a run), {self.misses:,} misses\n"
+            f"{self.hits:,} hits ({self.joins:,} joined a run, "
+            f"{self.stale_hits:,} stale), {self.misses:,} misses\n"
             f"{self.loads:,} loads in {self.load_seconds:.3f} s "
             f"({self.mean_load_seconds * 1000:.3f} ms each), "
             f"{self.failures:,} failures, {self.in_flight:,} in flight\n"

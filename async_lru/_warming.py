@@ -2,13 +2,39 @@
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+#: A call: its positional arguments, its keyword arguments, or a pair of both.
+WarmCall: TypeAlias = (
+    "tuple[Any, ...] | Mapping[str, Any] | tuple[tuple[Any, ...], Mapping[str, Any]]"
+)
+
+
+_Arguments: TypeAlias = "tuple[tuple[Any, ...], Mapping[str, Any]]"
+
+
+def _arguments_of(given: Any) -> _Arguments:
+    """Return the positional and the keyword arguments of a call."""
+    if isinstance(given, Mapping):
+        return (), given
+    if not isinstance(given, tuple):
+        raise TypeError(
+            f"cache_warm takes tuples of arguments, not {given!r}: "
+            "write (argument,) for a single one, or a mapping of keyword arguments"
+        )
+    if (
+        len(given) == 2
+        and isinstance(given[0], tuple)
+        and isinstance(given[1], Mapping)
+    ):
+        return given
+    return given, {}
 
 
 async def warm(
     call: Callable[..., Coroutine[Any, Any, Any]],
-    calls: Iterable[tuple[Any, ...]],
+    calls: Iterable[WarmCall],
     concurrency: int,
     progress: Callable[[int, int], object] | None,
 ) -> list[Any]:
@@ -24,23 +50,16 @@ async def warm(
             f"concurrency must be 1 or more, not {concurrency!r}: "
             "pass a number of calls at a time"
         )
-    todo = list(calls)
-    arguments: Any
-    for arguments in todo:
-        if not isinstance(arguments, tuple):
-            raise TypeError(
-                f"cache_warm takes tuples of arguments, not {arguments!r}: "
-                "write (argument,) for a single one"
-            )
+    todo = [_arguments_of(given) for given in calls]
     outcomes: list[Any] = [None] * len(todo)
     done = 0
     stopped = False
 
-    async def work(numbered: Iterator[tuple[int, tuple[Any, ...]]]) -> None:
+    async def work(numbered: Iterator[tuple[int, _Arguments]]) -> None:
         nonlocal done
-        for index, arguments in numbered:
+        for index, (args, kwargs) in numbered:
             try:
-                outcomes[index] = await call(*arguments)
+                outcomes[index] = await call(*args, **kwargs)
             except CancelledError as error:
                 if stopped:
                     raise

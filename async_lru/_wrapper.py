@@ -16,10 +16,10 @@ from typing import (
     overload,
 )
 
-from ._cache import Cache
+from ._cache import Cache, check_predicate
 from ._calls import Call
 from ._stats import CacheInfo, CacheParameters, CacheStats
-from ._warming import warm
+from ._warming import WarmCall, warm
 
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
@@ -57,21 +57,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     .. versionadded:: 3.0
     """
 
-    __slots__ = {
-        "_cache": "The cache.",
-        "_call_of_method": "What is called through an instance.",
-        "cache_contains": """Tell whether a call with these arguments would be a hit.
-
-        This is no use of the entry: it counts nothing and changes no order.
-        Raises TypeError if an argument is not hashable.
-        """,
-        "cache_invalidate": """Drop the entry of these arguments; tell if there was one.
-
-        Callers who wait for a run in flight still get its result, but it is not
-        stored, and the next call starts a new run. Raises TypeError if an
-        argument is not hashable.
-        """,
-    }
+    __slots__ = ("_cache", "_call_of_method")
 
     if TYPE_CHECKING:
         __name__: str
@@ -79,19 +65,51 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         __wrapped__: Callable[_P, Coroutine[Any, Any, _R]]
 
     _cache: Cache
+    #: What is called through an instance.
     _call_of_method: Call
-    # Functions and no methods, which _calls makes for the cache.
-    cache_contains: Callable[_P, bool]
-    cache_invalidate: Callable[_P, bool]
 
     # Not for users, whose checkers need not know what a Cache is.
-    def __new__(cls, cache: Any, front: Any) -> "Self":
-        self = super().__new__(cls, front.call)
+    def __new__(cls, cache: Any, call: Any, call_of_method: Any) -> "Self":
+        self = super().__new__(cls, call)
         self._cache = cache
-        self._call_of_method = front.call_of_method
-        self.cache_contains = _method("cache_contains", front.contains)
-        self.cache_invalidate = _method("cache_invalidate", front.invalidate)
+        self._call_of_method = call_of_method
         return self
+
+    def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+        """Tell whether a call with these arguments would be a hit.
+
+        Does not count as a hit and does not affect the order of eviction. May be
+        called from any thread. Raises TypeError if an argument is not hashable.
+        """
+        cache, given = self._locate(args)
+        return cache.contains(cache.keys.make(given, kwargs))
+
+    def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
+        """Drop the value of these arguments; tell whether a call would have been a hit.
+
+        Calls that wait for a run in flight still get its result, but it is not
+        stored, and the next call starts a new run. A run in the background that
+        nobody waits for is cancelled. May be called from any thread. Raises
+        TypeError if an argument is not hashable.
+        """
+        cache, given = self._locate(args)
+        return cache.invalidate(cache.keys.make(given, kwargs))
+
+    def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
+        """Invalidate every call of which *predicate* says True; return their number.
+
+        It is called with the arguments of each value and each run in flight as the
+        call was made, ``self`` included; with ``ignore`` or ``per_instance`` with
+        what is left of them; with ``key`` with the key. What it raises is raised
+        here, and nothing is dropped then.
+
+        May be called from any thread. Takes time in proportion to the number of
+        values. Raises TypeError if *predicate* is not callable.
+
+        .. versionadded:: 3.0
+        """
+        check_predicate(predicate)
+        return self._cache.invalidate_where(predicate)
 
     def cache_info(self) -> CacheInfo:
         """Return hits, misses, maxsize and the number of entries.
@@ -108,86 +126,106 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Store *value* as the result for these arguments, without a run.
 
-        Takes the place of the entry there is. A run in flight still answers those who
-        wait for it, but does not store its result. The entry lives as long as one of
-        a run would, and is the most recently used.
+        Takes the place of the value there is. A run in flight still answers those
+        who wait for it, but its result is not stored. The value lives as long as
+        that of a run would, and is the most recently used.
 
         Raises TypeError if an argument is not hashable, and RuntimeError without a
-        running event loop, to which the cache belongs then, or after
+        running event loop, to which the cache then belongs, or after
         ``cache_close()``.
         """
-        self._cache.put(value, args, kwargs)
+        cache, given = self._locate(args)
+        cache.put(cache.keys.make(given, kwargs), value)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Run the function now, replace the entry with the result, and return that.
+        """Run the function now, replace the value with the result, and return it.
 
         Others are served the old value meanwhile, and if the run fails, which is
-        raised here. Concurrent refreshes for the same arguments share one run, as do
-        calls that find no entry. It counts as a load or a failure, not as a hit or a
-        miss. An entry that is invalidated or put meanwhile is not replaced.
+        raised here. If a run for these arguments is in flight it is joined, so what
+        it has read may be older than this call: to be sure of a run that begins now,
+        after a write for instance, call ``cache_invalidate`` first. Calls that find
+        no value join the refresh. It counts as a load or a failure, not as a hit or
+        a miss. What is invalidated or put meanwhile is not replaced.
 
-        Cancelling it cancels the run only if nobody else waits for it.
+        Cancelling it cancels the run only if nobody else waits for it. Raises
+        RuntimeError after ``cache_close()``.
         """
-        result: _R = await self._cache.refresh(args, kwargs)
+        cache, given = self._locate(args)
+        result: _R = await cache.refresh(cache.keys.make(given, kwargs), args, kwargs)
         return result
 
     async def cache_warm(
         self,
-        calls: Iterable[tuple[Any, ...]],
+        calls: Iterable[WarmCall],
         *,
         concurrency: int = 10,
         progress: Callable[[int, int], object] | None = None,
     ) -> list[_R | BaseException]:
-        """Call the function for each tuple of arguments, *concurrency* at a time.
+        """Make many calls, *concurrency* at a time.
+
+        Each of *calls* is a tuple of arguments, a mapping of keyword arguments, or a
+        pair of both: ``(1, 2)``, ``{"x": 1}``, ``((1,), {"y": 2})``.
 
         Returns the results in the order of *calls*, or the exception of a call that
         failed; the others go on. *progress* is called with the number of calls that
         are done and of all, after each; what it raises ends the warming.
 
-        When this is cancelled so are the calls that it waits for. After
-        ``cache_close()`` what is left to do fails with RuntimeError. Raises TypeError
-        for arguments that are no tuple, before any call is made.
+        When this is cancelled, so are the calls that it waits for. Raises TypeError
+        for anything else in *calls*, before any call is made, and RuntimeError after
+        ``cache_close()``.
         """
+        self._cache.enter_loop()
         return await warm(self, calls, concurrency, progress)
 
     def cache_stats(self) -> CacheStats:
-        """Return all that is counted; ``str()`` of it is a report of three lines.
+        """Return everything that is counted; ``str()`` of it is a short report.
 
-        From the first call of it on, runs that end without suspending are timed too,
-        which makes them a little slower.
+        May be called from any thread.
         """
         return self._cache.stats()
 
-    def cache_memory(self) -> int:
-        """Return about how many bytes keys and values hold.
+    def cache_memory(self) -> int | None:
+        """Return about how many bytes keys and values take, or None.
 
-        What several of them hold counts once; what objects implemented in C hold by
-        themselves may not be known. Takes time in proportion to the contents.
+        Each object counts once; what objects implemented in C hold by themselves may
+        not be known. None where Python cannot tell, as on PyPy. Takes time in
+        proportion to the contents.
         """
         return self._cache.memory()
 
     def cache_clear(self) -> None:
-        """Drop every entry as ``cache_invalidate`` does, and zero the counters.
+        """Drop every value as ``cache_invalidate`` does, and zero the counters.
 
-        The cache stays bound to its event loop. Takes time in proportion to the
-        number of entries.
+        The cache stays bound to its event loop. May be called from any thread. Takes
+        time in proportion to the number of values.
         """
         self._cache.clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Refuse later calls and return when no run is in flight any more.
 
-        Drops all entries, and cancels the runs in flight unless *wait* is true;
-        their callers get the CancelledError, or with *wait* the result. Calls
-        that come later raise RuntimeError. Closing again does no harm: with the
-        default *wait* it cancels what an earlier ``wait=True`` still waits for.
+        Cancels the runs in flight unless *wait* is true; their callers get the
+        CancelledError, or with *wait* the result. Calls that come later raise
+        RuntimeError. Values stay, for ``cache_info`` and ``cache_contains`` to tell
+        of. Closing again does no harm: with the default *wait* it cancels what an
+        earlier ``wait=True`` still waits for.
 
-        When this is cancelled the cache stays closed, and the runs go on to
-        their ends. Called from inside a run, it does not wait for that run. Runs
-        of another loop are waited for if that loop is running, and forgotten if
-        it is closed.
+        When this is cancelled the cache stays closed, and the runs go on to their
+        ends. Called from inside a run, it does not wait for that run. Runs of
+        another loop are waited for while that loop is running, and forgotten if it
+        is closed.
         """
         await self._cache.close(wait=wait)
+
+    def cache_open(self) -> None:
+        """Let a closed cache take calls again, empty; does nothing to an open one.
+
+        For services that are started and shut down more than once in a process. The
+        next call may come from any event loop.
+
+        .. versionadded:: 3.0
+        """
+        self._cache.open()
 
     @overload
     def __get__(
@@ -210,16 +248,24 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         bound._wrapper = self  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return bound
 
-    def _of(self, instance: Any) -> "AlruCacheWrapper[_P, _R]":  # noqa: ARG002
-        """Return the wrapper that has the cache of *instance*."""
-        return self
+    def _cache_of(self, instance: Any) -> Cache:  # noqa: ARG002
+        """Return the cache of *instance*: all share one."""
+        return self._cache
+
+    def _locate(self, args: tuple[Any, ...]) -> tuple[Cache, tuple[Any, ...]]:
+        """Return the cache of a call, and the arguments that make the key."""
+        return self._cache, args
 
     def _reset(self) -> None:
         """Make the cache as it was before the first call."""
         self._cache.reset()
 
+    def _after_fork(self) -> None:
+        """Forget what the parent process was at."""
+        self._cache.after_fork()
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._cache.name}>"
+        return f"<AlruCacheWrapper of {self._cache.name}>"
 
     # The function in its module is the one there is, as with functools.
 
@@ -240,15 +286,6 @@ class AlruCacheWrapper(_Callable[_P, _R]):
                 return self.__wrapped__.__annotations__
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=self)
-
-
-def _method(name: str, function: Any) -> Any:
-    """Let *function* look like a method of the wrapper."""
-    function.__name__ = name
-    function.__qualname__ = f"{AlruCacheWrapper.__name__}.{name}"
-    function.__module__ = __name__
-    function.__doc__ = AlruCacheWrapper.__slots__[name]
-    return function
 
 
 class _ClassText(str):
@@ -303,11 +340,10 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
         return inspect.signature(MethodType(self.__func__.__wrapped__, self.__self__))
 
     @property
-    def _cached(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
-        """The wrapper that has the cache."""
-        wrapper: AlruCacheWrapper[Concatenate[Any, _P], _R]
-        wrapper = self._wrapper._of(self.__self__)  # noqa: SLF001
-        return wrapper
+    def _cache(self) -> Cache:
+        """The cache, which is the instance's own with ``per_instance=True``."""
+        cache: Cache = self._wrapper._cache_of(self.__self__)  # noqa: SLF001
+        return cache
 
     def cache_info(self) -> CacheInfo:
         """Return ``cache_info()`` of the cache, which all instances share.
@@ -315,53 +351,76 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
         So it is with all methods that take no arguments of the function, unless
         the cache is the instance's own (``per_instance=True``).
         """
-        return self._cached.cache_info()
+        return self._cache.info()
 
     def cache_parameters(self) -> CacheParameters:
         """Return ``cache_parameters()`` of the cache."""
-        return self._cached.cache_parameters()
+        return self._cache.parameters()
 
     def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Tell whether a call with these arguments would be a hit."""
-        return self._cached.cache_contains(self.__self__, *args, **kwargs)
+        return self.__func__.cache_contains(self.__self__, *args, **kwargs)
 
     def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Drop the instance's entry of these arguments; tell whether there was one."""
-        return self._cached.cache_invalidate(self.__self__, *args, **kwargs)
+        """Drop the instance's value of these arguments; tell whether there was one."""
+        return self.__func__.cache_invalidate(self.__self__, *args, **kwargs)
+
+    def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
+        """Invalidate the instance's calls of which *predicate* says True.
+
+        It is called with the arguments without ``self``; where keys do not tell the
+        instance, because of ``key`` or ``ignore``, with what it gets through the
+        class, for the calls of all instances.
+        """
+        check_predicate(predicate)
+        keys = self._cache.keys
+        if not keys.with_first:
+            return self._cache.invalidate_where(predicate)
+        instance = self.__self__
+
+        def is_chosen(*args: Any, **kwargs: Any) -> bool:
+            return args[:1] == (instance,) and bool(predicate(*args[1:], **kwargs))
+
+        return self._cache.invalidate_where(is_chosen)
 
     def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Store *value* as the instance's result for these arguments."""
-        self._cached.cache_put(value, self.__self__, *args, **kwargs)
+        self.__func__.cache_put(value, self.__self__, *args, **kwargs)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Run the method now, and replace the instance's entry with the result."""
-        return await self._cached.cache_refresh(self.__self__, *args, **kwargs)
+        """Run the method now, and replace the instance's value with the result."""
+        return await self.__func__.cache_refresh(self.__self__, *args, **kwargs)
 
     async def cache_warm(
         self,
-        calls: Iterable[tuple[Any, ...]],
+        calls: Iterable[WarmCall],
         *,
         concurrency: int = 10,
         progress: Callable[[int, int], object] | None = None,
     ) -> list[_R | BaseException]:
-        """Call the method for each tuple of arguments, *concurrency* at a time."""
+        """Make many calls of the method, *concurrency* at a time."""
+        self._cache.enter_loop()
         return await warm(self, calls, concurrency, progress)
 
     def cache_stats(self) -> CacheStats:
-        """Return all that the cache has counted."""
-        return self._cached.cache_stats()
+        """Return everything that the cache has counted."""
+        return self._cache.stats()
 
-    def cache_memory(self) -> int:
-        """Return about how many bytes keys and values of the cache hold."""
-        return self._cached.cache_memory()
+    def cache_memory(self) -> int | None:
+        """Return about how many bytes keys and values of the cache take, or None."""
+        return self._cache.memory()
 
     def cache_clear(self) -> None:
-        """Drop every entry, those of other instances included."""
-        self._cached.cache_clear()
+        """Drop every value, those of other instances included."""
+        self._cache.clear()
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Close the cache, for all instances that share it."""
-        await self._cached.cache_close(wait=wait)
+        await self._cache.close(wait=wait)
+
+    def cache_open(self) -> None:
+        """Let a closed cache take calls again, empty."""
+        self._cache.open()
 
     def __getattr__(self, name: str) -> Any:
         if name == "_wrapper":  # not there yet

@@ -1,0 +1,143 @@
+"""Values with deadlines."""
+
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from math import inf
+from typing import Any, Final, NamedTuple
+
+from ._cache import Cache
+from ._expiry import OUTDATED, Deadline, Expiry, deadline_at
+from ._values import MISSING
+
+#: Values dropped in one go; the loop gets its turn after each so many.
+SLICE: Final = 1000
+
+
+class Lifetime(NamedTuple):
+    """How long values live, in seconds."""
+
+    #: That of all values; None is for ever.
+    ttl: float | None = None
+    #: That of each value by itself, which may be none (None) or nothing (0 or less).
+    of_value: Callable[[Any], float | None] | None = None
+    jitter: float = 0.0
+
+    def __bool__(self) -> bool:
+        """Tell whether any value has a deadline."""
+        return self.ttl is not None or self.of_value is not None
+
+    def end(self, value: Any, now: float) -> float:
+        """Return when a new value expires: *now* if it is not to be stored."""
+        seconds = self.ttl if self.of_value is None else self.of_value(value)
+        if seconds is None:
+            return inf
+        if seconds > 0 and self.jitter:
+            from random import uniform  # noqa: PLC0415  # a tenth of the import
+
+            seconds += uniform(0, self.jitter)  # noqa: S311  # no secret
+        return now + max(seconds, 0)
+
+
+class Timed:
+    """A value that is held until a deadline."""
+
+    __slots__ = ("deadline", "fresh_until", "value")
+
+    def __init__(self, value: Any, fresh_until: float, deadline: float) -> None:
+        self.value = value
+        #: Until when a call that finds the value is a plain hit.
+        self.fresh_until = fresh_until
+        #: When it goes: a Deadline, or inf.
+        self.deadline = deadline
+
+
+class TimedCache(Cache):
+    """A cache whose values have deadlines, and are held with them."""
+
+    __slots__ = ("_cleaning", "_expiry", "_lifetime")
+
+    def __init__(self, *args: Any, lifetime: Lifetime, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lifetime = lifetime
+        self._expiry = Expiry(self.lock, self.drop_due)
+        self._cleaning = False
+
+    def hold(self, key: Hashable, value: Any) -> Any:
+        now = self.time()
+        end = self._lifetime.end(value, now)
+        if end <= now:
+            return MISSING
+        if end == inf:
+            return Timed(value, inf, inf)
+        deadline = deadline_at(end, key)
+        return Timed(value, deadline, deadline)
+
+    def is_live(self, held: Timed) -> bool:
+        return held.deadline > self.time()
+
+    def hit(self, key: Hashable) -> Any:
+        held = self.values.get(key, MISSING)
+        if held is MISSING or held.fresh_until <= self.time():
+            return MISSING
+        return MISSING if super().hit(key) is MISSING else held.value
+
+    def put_held(self, key: Hashable, held: Timed) -> Any:
+        if isinstance(held.deadline, Deadline):
+            self._expiry.add(held.deadline, self.loop)
+        former, evicted = dropped = super().put_held(key, held)
+        self._discard(former)
+        self._discard(evicted)
+        return dropped
+
+    def remove_held(self, key: Hashable) -> Any:
+        held = super().remove_held(key)
+        self._discard(held)
+        return held
+
+    def clear_held(self) -> Any:
+        self._expiry.clear()
+        return super().clear_held()
+
+    def _discard(self, held: Any) -> None:
+        if held is MISSING:
+            return
+        if isinstance(held.deadline, Deadline):
+            self._expiry.discard(held.deadline)
+        if not self.is_live(held):  # the timer has not got to it
+            self._expirations += 1
+
+    def drop_overdue(self) -> None:
+        self.drop_due(self.time())
+
+    def drop_due(self, now: float) -> bool:
+        """Drop values that are due at *now*, a slice at most; tell if more may be."""
+        dropped: list[Any] = []
+        with self.lock:
+            if self._cleaning:  # by a key's __eq__, or a signal handler, in between
+                return False
+            self._cleaning = True
+            try:
+                return self._drop_slice(now, dropped)
+            finally:
+                self._cleaning = False
+
+    def _drop_slice(self, now: float, dropped: list[Any]) -> bool:
+        for _ in range(SLICE):
+            due = self._expiry.pop_due(now)
+            if due is None:
+                return False
+            deadline, key = due
+            held = MISSING if key is OUTDATED else self.values.get(key, MISSING)
+            if held is not MISSING and held.deadline is deadline:
+                dropped.append(held)
+                self.values.remove(key)
+                self._expirations += 1
+        return True
+
+    def release_timer(self) -> None:
+        self._expiry.disarm()
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._cleaning = False
+        self._expiry.after_fork(self.lock)

@@ -1,0 +1,133 @@
+"""The values of a cache by their keys, in the order in which they are evicted."""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import RLock
+from typing import Any, Final, cast
+
+#: Stands for no value.
+MISSING: Final[Any] = object()
+
+_HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+#: The argument ``last`` of ``popitem``, by position: a name costs 50 ns.
+_OLDEST: Final = False
+
+
+class Values:
+    """A map of values, least recently used first, that holds *maxsize* at most.
+
+    All changes are made under *lock*; ``get`` and ``touch`` may be called without it.
+
+    An OrderedDict looks a key up several times in one operation. A key's ``__eq__``
+    that changes the map in between, or raises, leaves it broken, and may crash the
+    interpreter. Such a map is given up: a copy of its items takes its place, and
+    whoever finds the map replaced makes the change again. For the same reason
+    no map is ever cleared.
+    """
+
+    __slots__ = ("_changing", "_lock", "_map", "_maxsize", "get", "touch")
+
+    #: Return the value of a key, or a default.
+    get: Callable[[Hashable, Any], Any]
+    #: Make a key the most recently used; KeyError if it is not there.
+    touch: Callable[[Hashable], object]
+
+    def __init__(self, maxsize: int | None, lock: RLock) -> None:
+        self._lock = lock
+        self._maxsize = maxsize
+        self.clear()
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    def items(self) -> list[tuple[Hashable, Any]]:
+        """Return all keys and values."""
+        # An OrderedDict iterates in steps, a dict does all at once.
+        return list(cast("type[dict[Hashable, Any]]", dict).items(self._map))
+
+    def insert(self, key: Hashable, value: Any) -> tuple[Any, Any]:
+        """Store *value* as the most recently used.
+
+        Returns the value that it replaces and the one that it evicts, or MISSING.
+        """
+        values = self._begin_change()
+        former = evicted = MISSING
+        try:
+            former = values.get(key, MISSING)
+            values[key] = value
+            if self._maxsize is not None:
+                if former is not MISSING:
+                    values.move_to_end(key)
+                elif len(values) > self._maxsize:
+                    _, evicted = values.popitem(_OLDEST)
+        except BaseException:
+            self._replace(values)
+            raise
+        finally:
+            self._changing = False
+        if values is not self._map:
+            return self.insert(key, value)
+        return former, evicted
+
+    def remove(self, key: Hashable) -> Any:
+        """Take a value out and return it, or MISSING."""
+        values = self._begin_change()
+        try:
+            value = values.pop(key, MISSING)
+        except BaseException:
+            self._replace(values)
+            raise
+        finally:
+            self._changing = False
+        if values is not self._map:
+            again = self.remove(key)
+            return value if again is MISSING else again
+        return value
+
+    def clear(self) -> list[tuple[Hashable, Any]]:
+        """Take all values out and return them with their keys."""
+        items = self.items() if hasattr(self, "_map") else []
+        self._use({} if self._maxsize is None else OrderedDict())
+        return items
+
+    def after_fork(self, lock: RLock) -> None:
+        """Go on in a child process: the threads that were changing the map are gone."""
+        self._lock = lock
+        if self._changing:
+            self._replace(self._map)
+
+    def _begin_change(self) -> Any:
+        if self._changing:  # by the __eq__ of a key that is being looked up
+            self._replace(self._map)
+        self._changing = True
+        return self._map
+
+    def _replace(self, broken: Any) -> None:
+        """Put a copy of what is in *broken* in its place, unless that was done."""
+        if broken is not self._map:
+            return
+        items = self.items()
+        self._use({} if self._maxsize is None else OrderedDict())
+        for key, value in items:
+            try:
+                self._map[key] = value
+            except Exception:  # noqa: BLE001, S112  # a key that cannot be compared
+                continue
+
+    def _use(self, values: Any) -> None:
+        self._changing = False
+        self._map = values
+        self.get = values.get
+        if self._maxsize is None:
+            self.touch = callable  # any cheap function: there is no order to keep
+        elif _HAS_GIL:
+            self.touch = values.move_to_end
+        else:  # pragma: no-gil
+            self.touch = self._touch_locked
+
+    def _touch_locked(self, key: Hashable) -> None:  # pragma: no-gil
+        """Without the GIL an OrderedDict takes one thread at a time."""
+        with self._lock:
+            self._map.move_to_end(key)
