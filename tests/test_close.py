@@ -1,14 +1,21 @@
-"""A9: closing. B4: what counts as in flight, and closing from another loop."""
+"""A9: closing and opening. B4: what counts as in flight, and closing from another loop."""
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Controlled, counted, outcome, start, steps
-from test_ttl import armed
+from conftest import (
+    Clock,
+    Controlled,
+    Timers,
+    counted,
+    needs_eager,
+    outcome,
+    start,
+    steps,
+)
 
 from async_lru import alru_cache
 
@@ -39,13 +46,66 @@ async def test_a_closed_cache_still_tells_A9() -> None:
     await function(1)
     await function(1)
     await function.cache_close()
-    assert function.cache_info() == (1, 1, 128, 0)
-    assert not function.cache_contains(1)
+    assert function.cache_info() == (1, 1, 128, 1)
+    assert function.cache_contains(1)
+    assert not function.cache_contains(2)
+
+
+async def test_values_of_a_closed_cache_are_served_to_nobody_A9(clock: Clock) -> None:
+    function, runs = counted(ttl=10, stale_while_revalidate=10, stale_if_error=10)
+    await function(1)
+    await function.cache_close()
+    for seconds in (0, 15):
+        await clock.advance(seconds)
+        with pytest.raises(RuntimeError):
+            await function(1)
+    assert len(runs) == 1
+
+
+async def test_values_of_a_closed_cache_can_be_dropped_A8_A9() -> None:
+    function, _ = counted()
+    for key in (1, 2, 3):
+        await function(key)
+    await function.cache_close()
+    assert function.cache_invalidate(1)
     assert not function.cache_invalidate(1)
+    assert function.cache_info().currsize == 2
     function.cache_clear()
     assert function.cache_info() == (0, 0, 128, 0)
     with pytest.raises(RuntimeError):
         await function(1)
+
+
+async def test_overdue_values_of_a_closed_cache_go_when_somebody_looks_A9(
+    clock: Clock,
+) -> None:
+    function, _ = counted(ttl=10)
+    await function(1)
+    await clock.advance(5)
+    await function(2)
+    await function.cache_close()
+    await clock.advance(5)
+    assert function.cache_info().currsize == 1
+    assert not function.cache_contains(1)
+    assert function.cache_contains(2)
+    await clock.advance(5)
+    assert not function.cache_contains(2)
+    assert not function.cache_invalidate(2)
+    assert function.cache_info().currsize == 0
+
+
+async def test_a_closed_cache_refuses_more_than_calls_A9() -> None:
+    function, runs = counted()
+    await function.cache_close()
+    name = r"counted\.<locals>\.function"
+    with pytest.raises(RuntimeError, match=name):
+        function.cache_put("value", 1)
+    with pytest.raises(RuntimeError, match=name):
+        await function.cache_refresh(1)
+    with pytest.raises(RuntimeError, match=name):
+        await function.cache_warm([(1,), (2,)])
+    assert runs == []
+    assert function.cache_info() == (0, 0, 128, 0)
 
 
 async def test_closing_cancels_the_runs_in_flight_A9(controlled: Make) -> None:
@@ -102,7 +162,8 @@ async def test_closing_with_wait_lets_runs_finish_A9(controlled: Make) -> None:
     runs[0].succeed("value")
     await closing
     assert await call == "value"
-    assert function.cache_info().currsize == 0
+    assert function.cache_info().currsize == 1
+    assert function.cache_contains(1)
 
 
 async def test_closing_waits_for_failing_runs_too_A9() -> None:
@@ -119,7 +180,7 @@ async def test_closing_waits_for_failing_runs_too_A9() -> None:
     assert [type(await outcome(call)) for call in calls] == [ValueError] * 2
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@needs_eager
 @pytest.mark.parametrize("wait", [False, True])
 async def test_closing_in_the_tick_of_a_failure_A9(wait: bool) -> None:
     """A run that fails at once has ended when its callers were told."""
@@ -193,6 +254,102 @@ async def test_a_run_may_close_its_own_cache_A9(wait: bool) -> None:
     }
 
 
+async def test_a_cache_that_is_opened_takes_calls_again_A9() -> None:
+    function, runs = counted()
+    await function(1)
+    await function.cache_close()
+    function.cache_open()
+    assert not function.cache_parameters()["closed"]
+    assert await function(1) == await function(1) == 1
+    assert len(runs) == 2
+
+
+async def test_a_cache_that_is_opened_is_empty_A9(clock: Clock) -> None:
+    function, _ = counted(ttl=10)
+    await function(1)
+    await function.cache_close()
+    function.cache_open()
+    assert function.cache_info().currsize == 0
+    assert not function.cache_contains(1)
+    assert await function(1) == 1
+    await clock.advance(10)
+    assert function.cache_info().currsize == 0
+
+
+async def test_opening_an_open_cache_does_nothing_A9(controlled: Make) -> None:
+    function, runs = controlled()
+    function.cache_put("value", 1)
+    call = start(function(2))
+    await steps()
+    function.cache_open()
+    assert await function(1) == "value"
+    joined = start(function(2))
+    await steps()
+    runs[0].succeed("two")
+    assert await call == await joined == "two"
+    assert function.cache_info() == (2, 1, 128, 2)
+
+
+async def test_a_run_from_before_is_not_stored_in_an_opened_cache_A9_B1(
+    controlled: Make,
+) -> None:
+    function, runs = controlled()
+    call = start(function(1))
+    await steps()
+    closing = start(function.cache_close(wait=True))
+    await steps()
+    function.cache_open()
+    runs[0].succeed("old")
+    assert await call == "old"
+    await closing
+    assert not function.cache_contains(1)
+
+
+def test_a_service_is_started_and_stopped_in_one_loop_after_another_A9_A10() -> None:
+    """An opened cache belongs to the loop of its next call, without a warning."""
+    function, runs = counted(ttl=10)
+
+    async def service() -> None:
+        function.cache_open()
+        assert await function(1) == await function(1) == 1
+        await function.cache_close()
+
+    for _ in range(3):
+        asyncio.run(service())
+    assert len(runs) == 3
+
+
+async def test_bound_methods_open_and_close_A9_A11() -> None:
+    class Service:
+        @alru_cache
+        async def method(self, key: int) -> int:
+            return key
+
+    service = Service()
+    await service.method.cache_close()
+    service.method.cache_open()
+    assert await service.method(1) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"cancel": True}, {"return_exceptions": True}, {"cancel": False}]
+)
+async def test_bound_methods_take_the_deprecated_options_of_closing_A9(
+    options: dict[str, bool],
+) -> None:
+    class Service:
+        @alru_cache
+        async def method(self, key: int) -> int:
+            return key
+
+    service = Service()
+    with pytest.warns(DeprecationWarning, match=next(iter(options))) as caught:
+        await service.method.cache_close(**options)  # type: ignore[call-arg]
+    assert caught[0].filename == __file__
+    with pytest.raises(RuntimeError):
+        await service.method(1)
+
+
 async def test_dropped_runs_count_and_are_closed_B4(controlled: Make) -> None:
     function, runs = controlled(maxsize=1)
     calls = [start(function(key)) for key in (1, 2, 3, 4)]
@@ -232,17 +389,19 @@ async def test_a_run_that_cleans_up_counts_and_is_awaited_B4() -> None:
 
 
 @pytest.mark.parametrize("jitter", [None, 1])
-async def test_closing_releases_every_timer_B4(jitter: float | None) -> None:
+async def test_closing_releases_every_timer_B4(
+    timers: Timers, jitter: float | None
+) -> None:
     function, _ = counted(ttl=1000, jitter=jitter)
     for key in range(10):
         await function(key)
-    assert len(armed()) == 1
+    assert timers.armed
     await function.cache_close()
-    assert armed() == []
+    assert timers.armed == []
 
 
 async def test_a_run_that_ends_after_the_close_sets_no_timer_B4(
-    controlled: Make,
+    controlled: Make, timers: Timers
 ) -> None:
     function, runs = controlled(ttl=1000)
     call = start(function(1))
@@ -252,7 +411,7 @@ async def test_a_run_that_ends_after_the_close_sets_no_timer_B4(
     runs[0].succeed("value")
     await closing
     assert await call == "value"
-    assert armed() == []
+    assert timers.armed == []
 
 
 @pytest.mark.parametrize("wait", [False, True])

@@ -87,27 +87,6 @@ async def test_an_older_run_leaves_a_newer_value_alone_B1(
     assert function.cache_info().currsize == 1
 
 
-@ends
-async def test_an_evicted_run_leaves_a_newer_entry_alone_B1(
-    controlled: Make, end: Any
-) -> None:
-    function, runs = controlled(maxsize=1)
-    old, other = start(function(1)), start(function(2))
-    await steps()
-    function.cache_invalidate(1)
-    new = start(function(1))
-    await steps()
-    end(runs[0], old)
-    await outcome(old)
-    await steps()
-    runs[2].succeed("new")
-    assert await new == "new"
-    assert await function(1) == "new"
-    assert len(runs) == 3
-    runs[1].succeed()
-    await other
-
-
 @drops
 @pytest.mark.parametrize("jitter", [None, 0.001])
 async def test_an_older_timer_leaves_a_newer_entry_alone_B1(
