@@ -1,48 +1,71 @@
-# Everything runs in .venv, which each target makes if it is not there.
+# Most targets run in .venv, which they make if it is not there.
 
-PYTHONS := $(shell sh .ci/pythons)
-PYTHON := $(or $(firstword $(PYTHONS)),python3)
+FOUND := $(shell sh .ci/pythons)
+# The Python of .venv, and those of `make test-all`.
+PYTHON := $(or $(firstword $(FOUND)),python3)
+PYTHONS := $(filter-out $(PYTHON),$(FOUND))
+# How long `make soak` takes for the load, and for each attack.
+SECONDS := 60
+
 VENV := .venv
 BIN := $(VENV)/bin
-
 RELEASE := .venv-release/bin
+PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint typecheck docs dist changes benchmark features soak clean
+.PHONY: help demo test test-all check-more lint typecheck coverage checkers docs dist \
+	changes benchmark features soak clean
 
 help:
-	@echo 'make demo       run the examples'
-	@echo 'make test       lint, type checks, and the tests on every Python here'
-	@echo 'make lint       ruff, codespell and zizmor'
-	@echo 'make typecheck  mypy and pyright'
-	@echo 'make docs       the documentation, in docs/_build'
-	@echo 'make dist       wheel and sdist, checked, in dist'
-	@echo 'make changes    put the fragments of CHANGES/ into CHANGES.rst, for a release'
-	@echo 'make benchmark  comparison of speed with other libraries, in some minutes'
-	@echo 'make features   comparison of what they can do, for the documentation'
-	@echo 'make soak       load and random interleavings, for SECONDS (180)'
-	@echo 'make clean      remove all that these have made'
+	@echo 'make demo        run the examples'
+	@echo 'make test        lint, type checks, and the tests with coverage, on one Python'
+	@echo 'make test-all    the tests on every other Python found, or on PYTHONS="..."'
+	@echo 'make check-more  everything that takes longer: checkers, docs, dist and soak'
+	@echo
+	@echo 'make lint        ruff and codespell'
+	@echo 'make typecheck   mypy and pyright'
+	@echo 'make coverage    the tests, which must cover every branch'
+	@echo 'make checkers    the other checkers, and the tests in debug mode'
+	@echo 'make docs        build the documentation in docs/_build'
+	@echo 'make dist        build wheel and sdist in dist and check them'
+	@echo 'make soak        load and random attacks, for SECONDS (60) each'
+	@echo 'make benchmark   compare the speed with that of other libraries'
+	@echo 'make features    compare the features with those of other libraries'
+	@echo 'make changes     move the fragments in CHANGES/ to CHANGES.rst, for a release'
+	@echo 'make clean       remove everything that these targets make'
 
 demo: $(VENV)/ready
 	$(BIN)/python examples/get_pep.py
 	$(BIN)/python examples/user_service.py
 	$(BIN)/python examples/metrics.py
 
-test: lint typecheck
-	@for python in $(or $(PYTHONS),python3); do \
-	    $$python --version && sh .ci/suite $$python || exit 1; \
-	done
-	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest --bare
+test: lint typecheck coverage
+
+test-all:
+	@failed=; \
+	for python in $(PYTHONS); do sh .ci/suite $$python || failed="$$failed $$python"; done; \
+	if [ -n "$$failed" ]; then echo "Failed:$$failed"; exit 1; fi
+
+check-more: checkers docs dist soak
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@if [ -x $(BIN)/codespell ]; then $(BIN)/codespell; fi
-	@if [ -x $(BIN)/zizmor ]; then $(BIN)/zizmor --offline --quiet .github; fi
 
 typecheck: $(VENV)/ready
 	$(BIN)/mypy
-	$(BIN)/mypy --python-version 3.14
 	$(BIN)/pyright
+
+coverage: $(VENV)/ready
+	$(BIN)/python -m coverage run -m pytest -m 'not more'
+	$(BIN)/python -m coverage report
+
+checkers: $(VENV)/more
+	@if [ -x $(BIN)/zizmor ]; then $(BIN)/zizmor --offline --quiet .github; fi
+	$(BIN)/mypy --python-version 3.14
+	$(BIN)/python -m pytest -m 'once or more'
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not once and not more'
+	$(BIN)/python -m pytest benchmark.py  # each scenario once, for its checks
 
 docs: .venv-release/ready
 	$(RELEASE)/towncrier build --draft --version 'To come' --date 'not released yet' >docs/_next.rst
@@ -52,8 +75,10 @@ docs: .venv-release/ready
 dist: .venv-release/ready
 	sh .ci/dist $(PYTHON)
 
-changes: .venv-release/ready
-	$(RELEASE)/towncrier build --yes
+soak: $(VENV)/ready
+	$(BIN)/python tests/soak.py $(SECONDS)
+	$(BIN)/python tests/attacks.py $(SECONDS)
+	MODEL_EXAMPLES=5000 $(BIN)/python -m pytest tests/test_model.py
 
 benchmark: $(VENV)/ready
 	$(BIN)/python benchmarks/compare.py
@@ -61,18 +86,21 @@ benchmark: $(VENV)/ready
 features: $(VENV)/ready
 	$(BIN)/python benchmarks/features.py
 
-soak: $(VENV)/ready
-	$(BIN)/python tests/soak.py $(SECONDS)
-	MODEL_EXAMPLES=5000 $(BIN)/python -m pytest tests/test_model.py
+changes: .venv-release/ready
+	$(RELEASE)/towncrier build --yes
 
-$(VENV)/ready: requirements-dev.txt pyproject.toml
+$(VENV)/ready: requirements-suite.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e .
+	$(BIN)/$(PIP_INSTALL) -r requirements-dev.txt -e .
+	@touch $@
+
+$(VENV)/more: $(VENV)/ready requirements-more.txt
+	$(BIN)/$(PIP_INSTALL) -r requirements-more.txt
 	@touch $@
 
 .venv-release/ready: requirements-release.txt
 	$(PYTHON) -m venv --clear .venv-release
-	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt
+	$(RELEASE)/$(PIP_INSTALL) -r requirements-release.txt
 	@touch $@
 
 clean:
