@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import Clock, collect_reports, outcome, start, steps
+from conftest import Clock, collect_reports, needs_refcount, outcome, start, steps
 
 from async_lru import alru_cache
 
@@ -52,6 +52,7 @@ async def test_a_stale_value_is_served_while_it_is_replaced_C8(
     assert len(runs) == 1
     stats = function.cache_stats()
     assert (stats.hits, stats.misses, stats.loads, stats.evictions) == (6, 0, 1, 0)
+    assert stats.stale_hits == 3
 
 
 @pytest.mark.parametrize("option", ["stale_while_revalidate", "stale_if_error"])
@@ -117,10 +118,8 @@ async def test_who_joins_a_background_run_does_not_cancel_it_C8(
     await replaced(function, runs[0])
 
 
-@pytest.mark.parametrize(
-    "drop", ["invalidate", "clear", "evict", "expire", "expire late", "close"]
-)
-async def test_a_background_run_does_not_outlive_its_entry_C8(
+@pytest.mark.parametrize("drop", ["invalidate", "clear", "close"])
+async def test_a_background_run_that_can_no_longer_store_is_cancelled_C8_A8(
     controlled: Make, clock: Clock, drop: str
 ) -> None:
     function, runs = await loaded(controlled, stale_while_revalidate=20, maxsize=1)
@@ -131,22 +130,32 @@ async def test_a_background_run_does_not_outlive_its_entry_C8(
         assert function.cache_invalidate(1)
     elif drop == "clear":
         function.cache_clear()
-    elif drop == "evict":
-        function.cache_put("other", 2)
-    elif drop == "expire":
-        await clock.advance(20)
-    elif drop == "expire late":
-        clock.turn(20)
-        late = start(function(1))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        late.cancel()
     else:
         await function.cache_close()
     await steps()
     assert runs[0].future.cancelled()
-    assert not function.cache_contains(1)
+    assert function.cache_contains(1) is (drop == "close")
     assert function.cache_parameters()["tasks"] == 0
+
+
+@pytest.mark.parametrize("drop", ["evict", "expire"])
+async def test_a_background_run_outlives_the_old_value_C8_A6(
+    controlled: Make, clock: Clock, drop: str
+) -> None:
+    function, runs = await loaded(controlled, stale_while_revalidate=20, maxsize=1)
+    await clock.advance(10)
+    assert await call(function) == "old"
+    await steps()
+    if drop == "evict":
+        function.cache_put("other", 2)
+    else:
+        await clock.advance(20)
+    joining = start(function(1))
+    await steps()
+    assert len(runs) == 1
+    runs[0].succeed("new")
+    assert await joining == "new"
+    assert await call(function) == "new"
 
 
 async def test_an_older_run_that_fails_leaves_a_background_run_alone_C8_B1(
@@ -239,19 +248,6 @@ async def test_failures_in_the_background_are_reported_though_rescued_C8(
     await steps()
     assert [report["exception"] for report in reports] == [failure]
     assert await call(function) == "old"
-
-
-async def test_an_evicted_run_that_is_joined_is_stored_C8_B14(controlled: Make) -> None:
-    function, runs = controlled(maxsize=1, ttl=10, stale_if_error=5)
-    calls = []
-    for key in (1, 2, 1):
-        calls.append(start(function(key)))
-        await steps()
-    for run in runs:
-        run.succeed(run.arguments[0])
-    assert await asyncio.gather(*calls) == [1, 2, 1]
-    assert function.cache_contains(1)
-    assert not function.cache_contains(2)
 
 
 async def test_how_soon_to_try_again_can_be_told_C8(
@@ -487,24 +483,10 @@ async def test_the_background_runs_of_other_keys_go_on_C8(
     await replaced(function, runs[0])
 
 
-async def test_an_evicted_run_and_a_refresh_are_joined_C8_B14(
-    controlled: Make, clock: Clock
+@needs_refcount
+async def test_stale_values_die_when_their_callers_have_moved_on_C8_B3(
+    clock: Clock,
 ) -> None:
-    function, runs = controlled(ttl=10, stale_if_error=20, maxsize=1)
-    calls = [start(function(key)) for key in (1, 2, 1)]
-    await steps()
-    refresh = start(function.cache_refresh(3))
-    await steps()
-    calls.append(start(function(3)))
-    await steps()
-    assert len(runs) == 3
-    for run in runs:
-        run.succeed(run.arguments[0])
-    assert await asyncio.gather(*calls, refresh) == [1, 2, 1, 3, 3]
-    assert function.cache_info() == (2, 2, 1, 1)
-
-
-async def test_stale_values_die_at_once_C8_B3(clock: Clock) -> None:
     class Value:
         pass
 
@@ -521,12 +503,78 @@ async def test_stale_values_die_at_once_C8_B3(clock: Clock) -> None:
         assert references[0]() is None
         references.append(weakref.ref(await function()))
         function.cache_clear()
+        await steps()
         assert references[1]() is None
-        store = weakref.ref(function._cache.store.expiry)
-        function.cache_clear()
-        assert store() is None
     finally:
         gc.enable()
+
+
+async def test_a_report_names_the_function_and_the_key_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    reports: list[dict[str, Any]] = []
+    collect_reports(reports)
+    function, runs = controlled(ttl=10, stale_while_revalidate=20)
+    function.cache_put("old", "the key", option=7)
+    await clock.advance(10)
+    assert await function("the key", option=7) == "old"
+    await steps()
+    runs[0].fail(ValueError())
+    await steps()
+    (report,) = reports
+    assert "background" in report["message"]
+    assert function.__qualname__ in report["message"]
+    assert "'the key'" in report["message"]
+    assert "7" in report["message"]
+
+
+async def test_a_ttl_that_raises_in_the_background_is_reported_C8_C1(
+    clock: Clock,
+) -> None:
+    reports: list[dict[str, Any]] = []
+    collect_reports(reports)
+    lives: list[float] = [10]
+
+    @alru_cache(
+        ttl=lambda result: lives.pop(), stale_while_revalidate=20, stale_if_error=20
+    )
+    async def function() -> str:
+        return "value"
+
+    await function()
+    await clock.advance(10)
+    assert await function() == "value"
+    await steps()
+    assert [type(report["exception"]) for report in reports] == [IndexError]
+    assert await function() == "value"
+
+
+async def test_what_was_rescued_counts_as_what_it_began_as_C4_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_if_error=20)
+    await clock.advance(10)
+    calls = [start(function(1)) for _ in range(3)]
+    await steps()
+    runs[0].fail(ValueError())
+    assert await asyncio.gather(*calls) == ["old"] * 3
+    stats = function.cache_stats()
+    assert (stats.misses, stats.hits, stats.joins, stats.stale_hits) == (1, 2, 2, 0)
+
+
+async def test_what_is_served_until_the_next_try_is_a_stale_hit_C4_C8(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await loaded(controlled, stale_if_error=20)
+    await clock.advance(10)
+    calling = start(function(1))
+    await steps()
+    runs[0].fail(ValueError())
+    assert await calling == "old"
+    for _ in range(2):
+        assert await call(function) == "old"
+    stats = function.cache_stats()
+    assert (stats.misses, stats.hits, stats.joins, stats.stale_hits) == (1, 2, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -539,9 +587,26 @@ async def test_stale_values_die_at_once_C8_B3(clock: Clock) -> None:
         ({"ttl": 1, "stale_if_error": "5"}, TypeError, "stale_if_error must be"),
         ({"ttl": 1, "stale_if_error": float("inf")}, ValueError, "finite number"),
         ({"ttl": 1, "stale_retry": 5}, ValueError, "stale_retry=5 requires stale_"),
+        ({"ttl": 1, "stale_if_slow": 5}, ValueError, "stale_if_slow"),
+        ({"stale_if_slow": 5}, ValueError, "stale_if_slow"),
+        (
+            {"ttl": 1, "stale_if_error": 5, "stale_if_slow": -1},
+            ValueError,
+            "stale_if_slow",
+        ),
+        (
+            {"ttl": 1, "stale_if_error": 5, "stale_if_slow": "1"},
+            TypeError,
+            "stale_if_slow",
+        ),
+        (
+            {"ttl": 1, "stale_if_error": 5, "stale_if_slow": float("nan")},
+            ValueError,
+            "stale_if_slow",
+        ),
     ],
 )
-def test_bad_options_are_refused_C8(
+def test_bad_options_are_refused_C8_C13(
     options: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
