@@ -14,7 +14,8 @@ While working on the package::
     python benchmarks/compare.py --quick --only hit --peers async-lru --ours ../before
 
 The first prints beside each case how many times as long async-lru takes, and the floor
-that this package promises. The second measures the package of another checkout as well.
+that this package promises, without what takes minutes (for that, add --large). The
+second measures the package of another checkout as well.
 """
 
 import argparse
@@ -52,11 +53,7 @@ def main() -> None:
     scenarios = chosen_scenarios(options)
     measurements = [Measurement(scenario, peers) for scenario in scenarios]
     if options.quick:
-        for each in measurements:
-            progress(each.scenario.name)
-            each.go_quickly()
-        progress("")
-        print(quick_table(measurements, [peer.name for peer in peers]))
+        compare_quickly(measurements, [peer.name for peer in peers])
         return
     for turn, members in turns(measurements, options.rounds):
         for each in members:
@@ -65,7 +62,7 @@ def main() -> None:
     progress("")
     results = summary(measurements, peers, options.rounds)
     print(table(results))
-    if peers_or_scenarios_left_out(options):
+    if are_incomplete(options):
         return
     name = f"{sys.implementation.name}-{sys.version_info[0]}.{sys.version_info[1]}"
     RESULTS.mkdir(exist_ok=True)
@@ -81,18 +78,21 @@ def parse() -> argparse.Namespace:
     add("--only", nargs="+", metavar="TEXT", help="scenarios whose names contain these")
     add("--peers", nargs="+", metavar="NAME", help="these peers alone, beside ours")
     add("--rounds", type=int, default=30, help="default: %(default)s")
-    add("--no-large", dest="large", action="store_false", help="no caches of 1,000,000")
-    add("--quick", action="store_true", help="few rounds, one table with the floors")
+    add("--large", action=argparse.BooleanOptionalAction, help="what takes minutes")
+    add("--quick", action="store_true", help="few rounds, and the floors in the table")
     add("--checkout", type=Path, metavar="DIR", help="measure the package in DIR")
     add("--ours", type=Path, metavar="DIR", help="the package in DIR as one more peer")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.large is None:
+        options.large = not options.quick
+    return options
 
 
-def peers_or_scenarios_left_out(options: argparse.Namespace) -> bool:
-    """Tell whether these options give no complete results."""
-    return bool(
-        options.only or options.peers or options.checkout or options.ours
-    ) or not (options.large)
+def are_incomplete(options: argparse.Namespace) -> bool:
+    """Tell whether the results with these options are incomplete."""
+    return not options.large or any(
+        (options.only, options.peers, options.checkout, options.ours)
+    )
 
 
 def chosen_peers(options: argparse.Namespace) -> list[Peer]:
@@ -273,27 +273,32 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def quick_table(measurements: list[Measurement], names: list[str]) -> str:
-    """Return a row for each scenario: figures, how many times ours, and the floor."""
-    head = f"{'':60}{OURS:>12}"
-    head += "".join(f"{name:>20}" for name in names[1:])
-    lines = [machine(), "", f"{head}  {BASE}/ours  floor"]
-    figures = {each.scenario.name: minima(each) for each in measurements}
+def compare_quickly(measurements: list[Measurement], names: list[str]) -> None:
+    """Measure, and print a row for each scenario: figures, ratios and the floor."""
+    print(machine())
+    ours, *others = names
+    head = "".join(f"{name:>20}" for name in others)
+    print(f"\n{'':60}{ours:>12}{head}  floor, {BASE}/ours", flush=True)
+    figures: dict[str, dict[str, float]] = {}
     for each in measurements:
         scenario = each.scenario
-        mine = figures[scenario.name]
-        ours = mine[OURS]
-        line = f"{scenario.name:52}{scenario.unit:8}{ours:12,.1f}"
-        for name in names[1:]:
-            cell = (
-                f"{mine[name]:,.1f} {mine[name] / ours:6.2f}x" if name in mine else ""
-            )
-            line += f"{cell:>20}"
-        lines.append(line + "  " + verdict(scenario, figures))
+        progress(scenario.name)
+        each.go_quickly()
+        progress("")
+        mine = figures[scenario.name] = minima(each)
+        cells = [
+            f"{mine[name]:,.1f} {mine[name] / mine[ours]:6.2f}x" if name in mine else ""
+            for name in others
+        ]
+        row = "".join(f"{cell:>20}" for cell in cells)
+        print(
+            f"{scenario.name:52}{scenario.unit:8}{mine[ours]:12,.1f}{row}"
+            f"  {verdict(scenario, figures)}",
+            flush=True,
+        )
     for each in measurements:
         for peer, reason in each.reasons.items():
-            lines.append(f"{peer}, {each.scenario.name}: {reason}")
-    return "\n".join(lines)
+            print(f"{peer}, {each.scenario.name}: {reason}")
 
 
 def minima(measurement: Measurement) -> dict[str, float]:
