@@ -1,11 +1,12 @@
-"""What each thing costs: ``pytest --codspeed benchmark.py``.
+"""The cost of what programs do with a cache: ``pytest --codspeed benchmark.py``.
 
-Every scenario does a thing CALLS times, in one loop, and checks afterwards that it
-did what it says.
+Each benchmark does one thing CALLS times in one event loop and then checks that it
+happened. ``benchmarks/compare.py`` compares with other libraries.
 """
 
 import asyncio
-from collections.abc import Iterator
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -15,200 +16,195 @@ from async_lru import alru_cache
 
 CALLS = 1000
 
-Loop = asyncio.AbstractEventLoop
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-class Subject:
+class Counted:
     """A cached function of one int, and how often it has run."""
 
-    def __init__(self, *, ttl: float | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        maxsize: int | None = 128,
+        ttl: float | None = None,
+        jitter: float | None = None,
+        sleep: float | None = None,
+    ) -> None:
         self.runs = 0
 
-        @alru_cache(ttl=ttl, **options)
+        @alru_cache(maxsize=maxsize, ttl=ttl, jitter=jitter)
         async def function(number: int) -> int:
             self.runs += 1
+            if sleep is not None:
+                await asyncio.sleep(sleep)
             return number
 
         self.call = function
 
-    async def fill(self) -> None:
-        """Call the function with each number below CALLS, once."""
+    async def call_all(self) -> None:
+        """Call the function with each number below CALLS, one after the other."""
         call = self.call
         for number in range(CALLS):
             await call(number)
 
-    def reset(self) -> None:
-        """Empty the cache and count anew."""
-        self.call.cache_clear()
-        self.runs = 0
 
+class Service:
+    """A class with cached methods."""
 
-class Method(Subject):
-    """The same as a method of an instance."""
+    runs = 0
 
-    def __init__(self, *, ttl: float | None = None, **options: Any) -> None:
-        class Service:
-            @alru_cache(ttl=ttl, **options)
-            async def method(service, number: int) -> int:  # noqa: N805
-                self.runs += 1
-                return number
+    @alru_cache(maxsize=CALLS)
+    async def shared(self, number: int) -> int:
+        """Share one cache between all instances."""
+        Service.runs += 1
+        return number
 
-        self.runs = 0
-        self.service = Service()
-
-    @property
-    def call(self) -> Any:  # type: ignore[override]
-        """The bound method, bound anew for each round."""
-        return self.service.method
-
-
-KINDS: dict[str, tuple[type[Subject], dict[str, Any]]] = {
-    "bounded": (Subject, {}),
-    "unbounded": (Subject, {"maxsize": None}),
-    "ttl": (Subject, {"ttl": 3600}),
-    "jitter": (Subject, {"ttl": 3600, "jitter": 60}),
-    "method": (Method, {}),
-}
-
-
-def make(kind: str, maxsize: int = CALLS) -> Subject:
-    """Return an empty cache of one of KINDS."""
-    subject, options = KINDS[kind]
-    return subject(**{"maxsize": maxsize, **options})
+    @alru_cache(per_instance=True)
+    async def per_instance(self, number: int) -> int:
+        """Have a cache for each instance."""
+        Service.runs += 1
+        return number
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    """Return an event loop for the whole scenario."""
+def run() -> Iterator[Run]:
+    """Return run_until_complete of one event loop for the whole benchmark."""
     loop = asyncio.new_event_loop()
-    yield loop
+    yield loop.run_until_complete
     loop.close()
 
 
-@pytest.fixture(params=KINDS)
-def subject(request: pytest.FixtureRequest) -> Subject:
-    """Return an empty cache of each kind."""
-    return make(request.param)
+def test_mix(benchmark: BenchmarkFixture, run: Run) -> None:
+    subject = Counted(maxsize=1100, sleep=0.001)
+    numbers = range(5000)
+    weights = [(number + 1) ** -1.2 for number in numbers]
+    keys = random.Random(1).choices(numbers, weights, k=10 * CALLS)  # noqa: S311
+
+    async def worker(shared: Iterator[int]) -> None:
+        for key in shared:
+            await subject.call(key)
+
+    async def work() -> None:
+        shared = iter(keys)
+        await asyncio.gather(*(worker(shared) for _ in range(64)))
+
+    benchmark(lambda: run(work()))
+    info = subject.call.cache_info()
+    assert info.hits > 4 * info.misses
 
 
-@pytest.fixture
-def filled(subject: Subject, loop: Loop) -> Subject:
-    """Return a cache of each kind with an entry for each number."""
-    loop.run_until_complete(subject.fill())
-    assert subject.call.cache_info().currsize == CALLS
-    return subject
+def test_gathered_in_a_cached_call(benchmark: BenchmarkFixture, run: Run) -> None:
+    inner = Counted(maxsize=CALLS, sleep=0)
 
-
-def test_uncached(benchmark: BenchmarkFixture, loop: Loop) -> None:
-    async def function(number: int) -> int:
-        return number
-
-    async def calls() -> int:
-        total = 0
-        for number in range(CALLS):
-            total += await function(number)
-        return total
-
-    assert benchmark(lambda: loop.run_until_complete(calls())) == sum(range(CALLS))
-
-
-def test_hit(benchmark: BenchmarkFixture, loop: Loop, filled: Subject) -> None:
-    benchmark(lambda: loop.run_until_complete(filled.fill()))
-    assert filled.runs == CALLS
-    assert filled.call.cache_info().misses == CALLS
-
-
-def test_hit_of_method_bound_anew(benchmark: BenchmarkFixture, loop: Loop) -> None:
-    subject = Method()
+    @alru_cache(maxsize=CALLS)
+    async def outer(number: int) -> int:
+        numbers = range(number * 20, number * 20 + 20)
+        return sum(await asyncio.gather(*map(inner.call, numbers)))
 
     async def calls() -> None:
-        service = subject.service
+        for number in range(CALLS // 20):
+            await outer(number)
+
+    def cold() -> None:
+        inner.runs = 0
+        inner.call.cache_clear()
+        outer.cache_clear()
+        run(calls())
+
+    benchmark(cold)
+    assert inner.runs == CALLS
+
+
+@pytest.mark.parametrize("kind", ["shared", "per_instance"])
+def test_hit_of_many_instances(
+    benchmark: BenchmarkFixture, run: Run, kind: str
+) -> None:
+    services = [Service() for _ in range(CALLS)]
+    Service.runs = 0
+
+    async def shared() -> None:
+        for service in services:
+            await service.shared(1)
+
+    async def per_instance() -> None:
+        for service in services:
+            await service.per_instance(1)
+
+    calls = {"shared": shared, "per_instance": per_instance}[kind]
+    run(calls())
+    benchmark(lambda: run(calls()))
+    assert Service.runs == CALLS
+
+
+def test_first_call_of_instances(benchmark: BenchmarkFixture, run: Run) -> None:
+    async def calls() -> None:
         for _ in range(CALLS):
-            await service.method(1)
+            await Service().per_instance(1)
 
-    benchmark(lambda: loop.run_until_complete(calls()))
-    assert subject.runs == 1
+    def new_instances() -> None:
+        Service.runs = 0
+        run(calls())
+
+    benchmark(new_instances)
+    assert Service.runs == CALLS
 
 
-@pytest.mark.parametrize("typed", [False, True])
-@pytest.mark.parametrize(
-    ("args", "kwargs"),
-    [((1, 2), {}), ((1,), {"other": 2}), ((), {"one": 1, "two": 2})],
-    ids=["two arguments", "argument and keyword", "keywords"],
-)
-def test_hit_with(
+@pytest.mark.parametrize("ttl", [None, 3600], ids=["plain", "ttl"])
+def test_hit(benchmark: BenchmarkFixture, run: Run, ttl: float | None) -> None:
+    subject = Counted(maxsize=CALLS, ttl=ttl)
+    run(subject.call_all())
+    benchmark(lambda: run(subject.call_all()))
+    assert subject.runs == CALLS
+
+
+async def positional(call: Callable[..., Awaitable[int]]) -> None:
+    for _ in range(CALLS):
+        await call(1, 2)
+
+
+async def keywords(call: Callable[..., Awaitable[int]]) -> None:
+    for _ in range(CALLS):
+        await call(one=1, two=2)
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["untyped", "typed"])
+@pytest.mark.parametrize("calls", [positional, keywords])
+def test_hit_with_two_arguments(
     benchmark: BenchmarkFixture,
-    loop: Loop,
-    args: tuple[int, ...],
-    kwargs: dict[str, int],
+    run: Run,
+    calls: Callable[..., Coroutine[Any, Any, None]],
     typed: bool,
 ) -> None:
-    runs = 0
-
     @alru_cache(typed=typed)
-    async def function(*args: int, **kwargs: int) -> int:
-        nonlocal runs
-        runs += 1
-        return 1
+    async def function(one: int, two: int) -> int:
+        return one + two
 
-    async def calls() -> None:
-        for _ in range(CALLS):
-            await function(*args, **kwargs)
-
-    benchmark(lambda: loop.run_until_complete(calls()))
-    assert runs == 1
+    benchmark(lambda: run(calls(function)))
+    assert function.cache_info().misses == 1
 
 
-def test_fill(benchmark: BenchmarkFixture, loop: Loop, subject: Subject) -> None:
-    def fill() -> None:
-        subject.reset()
-        loop.run_until_complete(subject.fill())
+@pytest.mark.parametrize("ttl", [None, 3600], ids=["plain", "ttl"])
+@pytest.mark.parametrize("sleep", [0, None], ids=["suspends", "never suspends"])
+def test_miss_with_eviction(
+    benchmark: BenchmarkFixture, run: Run, ttl: float | None, sleep: float | None
+) -> None:
+    subject = Counted(maxsize=CALLS // 10, ttl=ttl, sleep=sleep)
 
-    benchmark(fill)
-    assert subject.runs == subject.call.cache_info().currsize == CALLS
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "unbounded"])
-def test_miss_with_eviction(benchmark: BenchmarkFixture, loop: Loop, kind: str) -> None:
-    subject = make(kind, maxsize=CALLS // 10)
-
-    def fill() -> None:
+    def cold() -> None:
         subject.runs = 0
-        loop.run_until_complete(subject.fill())
+        run(subject.call_all())
 
-    benchmark(fill)
+    benchmark(cold)
     assert subject.runs == CALLS
     assert subject.call.cache_info().currsize == CALLS // 10
 
 
-@pytest.mark.parametrize("ttl", [None, 3600])
-def test_miss_of_function_that_suspends(
-    benchmark: BenchmarkFixture, loop: Loop, ttl: float | None
-) -> None:
-    runs = 0
-
-    @alru_cache(maxsize=CALLS // 10, ttl=ttl)
-    async def function(number: int) -> int:
-        nonlocal runs
-        runs += 1
-        await asyncio.sleep(0)
-        return number
-
-    async def calls() -> None:
-        nonlocal runs
-        runs = 0
-        for number in range(CALLS):
-            await function(number)
-
-    benchmark(lambda: loop.run_until_complete(calls()))
-    assert runs == CALLS
-
-
-def test_failure(benchmark: BenchmarkFixture, loop: Loop) -> None:
+def test_failure(benchmark: BenchmarkFixture, run: Run) -> None:
     failures = 0
 
     @alru_cache
     async def function(number: int) -> int:
+        await asyncio.sleep(0)
         raise KeyError(number)
 
     async def calls() -> None:
@@ -220,105 +216,71 @@ def test_failure(benchmark: BenchmarkFixture, loop: Loop) -> None:
             except KeyError:
                 failures += 1
 
-    benchmark(lambda: loop.run_until_complete(calls()))
+    benchmark(lambda: run(calls()))
     assert failures == CALLS
 
 
-def test_concurrent_hits(
-    benchmark: BenchmarkFixture, loop: Loop, filled: Subject
-) -> None:
-    async def calls() -> None:
-        call = filled.call
-        await asyncio.gather(*[call(number) for number in range(CALLS)])
-
-    benchmark(lambda: loop.run_until_complete(calls()))
-    assert filled.runs == CALLS
-
-
-def test_joins(benchmark: BenchmarkFixture, loop: Loop) -> None:
-    runs = 0
-
-    @alru_cache
-    async def function(number: int) -> int:
-        nonlocal runs
-        runs += 1
-        await asyncio.sleep(0)
-        return number
+def test_join(benchmark: BenchmarkFixture, run: Run) -> None:
+    subject = Counted(sleep=0)
 
     async def calls() -> None:
-        await asyncio.gather(*[function(1) for _ in range(CALLS)])
+        await asyncio.gather(*[subject.call(1) for _ in range(CALLS)])
 
     def join() -> None:
-        nonlocal runs
-        runs = 0
-        function.cache_clear()
-        loop.run_until_complete(calls())
+        subject.runs = 0
+        subject.call.cache_clear()
+        run(calls())
 
     benchmark(join)
-    assert runs == 1
-    assert function.cache_info().hits == CALLS - 1
+    assert subject.runs == 1
 
 
-def test_contains(benchmark: BenchmarkFixture, filled: Subject) -> None:
-    def contains() -> int:
-        contains = filled.call.cache_contains
-        return sum(contains(number) for number in range(CALLS))
+def test_fill_and_invalidate(benchmark: BenchmarkFixture, run: Run) -> None:
+    subject = Counted(maxsize=CALLS)
 
-    assert benchmark(contains) == CALLS
-
-
-def test_info(benchmark: BenchmarkFixture, filled: Subject) -> None:
-    def info() -> None:
-        info = filled.call.cache_info
-        for _ in range(CALLS):
-            info()
-
-    benchmark(info)
-    assert filled.call.cache_info() == (
-        0,
-        CALLS,
-        filled.call.cache_info().maxsize,
-        CALLS,
-    )
-
-
-def test_fill_and_invalidate(
-    benchmark: BenchmarkFixture, loop: Loop, subject: Subject
-) -> None:
     async def both() -> int:
-        await subject.fill()
+        await subject.call_all()
         invalidate = subject.call.cache_invalidate
         return sum(invalidate(number) for number in range(CALLS))
 
-    assert benchmark(lambda: loop.run_until_complete(both())) == CALLS
+    assert benchmark(lambda: run(both())) == CALLS
+
+
+def test_fill_and_clear(benchmark: BenchmarkFixture, run: Run) -> None:
+    subject = Counted(maxsize=CALLS)
+
+    async def both() -> None:
+        await subject.call_all()
+        subject.call.cache_clear()
+
+    benchmark(lambda: run(both()))
     assert subject.call.cache_info().currsize == 0
 
 
-def test_fill_and_clear(
-    benchmark: BenchmarkFixture, loop: Loop, subject: Subject
-) -> None:
-    async def both() -> None:
-        await subject.fill()
-        subject.call.cache_clear()
-
-    benchmark(lambda: loop.run_until_complete(both()))
-    assert subject.call.cache_info() == (0, 0, subject.call.cache_info().maxsize, 0)
-
-
-@pytest.mark.parametrize("jitter", [None, 0.001])
+@pytest.mark.parametrize("jitter", [None, 0.001], ids=["plain", "jitter"])
 def test_fill_until_all_have_expired(
-    benchmark: BenchmarkFixture, loop: Loop, jitter: float | None
+    benchmark: BenchmarkFixture, run: Run, jitter: float | None
 ) -> None:
-    subject = Subject(maxsize=None, ttl=0.001, jitter=jitter)
+    subject = Counted(maxsize=None, ttl=0.001, jitter=jitter)
 
     async def both() -> None:
-        await subject.fill()
+        await subject.call_all()
         while subject.call.cache_info().currsize:
             await asyncio.sleep(0)
 
     def expire() -> None:
-        subject.reset()
-        loop.run_until_complete(both())
+        subject.runs = 0
+        run(both())
 
     benchmark(expire)
     assert subject.runs == CALLS
+
+
+def test_decorate_and_call(benchmark: BenchmarkFixture, run: Run) -> None:
+    async def function(number: int) -> int:
+        return number
+
+    async def calls() -> int:
+        return sum([await alru_cache(function)(1) for _ in range(CALLS // 10)])
+
+    assert benchmark(lambda: run(calls())) == CALLS // 10
