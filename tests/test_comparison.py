@@ -15,6 +15,8 @@ from peers import PEERS  # noqa: E402
 
 OURS = PEERS[0]
 
+pytestmark = pytest.mark.once
+
 
 def rows() -> list[list[str]]:
     """Return the cells of the table."""

@@ -137,7 +137,7 @@ def test_all_work_without_a_running_loop_A8(options: dict[str, Any]) -> None:
 
 
 async def test_the_function_may_clear_its_own_cache_A8() -> None:
-    @_decorate
+    @alru_cache
     async def function(key: int) -> int:
         function.cache_clear()
         assert not function.cache_contains(key)
@@ -146,12 +146,6 @@ async def test_the_function_may_clear_its_own_cache_A8() -> None:
 
     assert await asyncio.gather(function(1), function(1)) == [1, 1]
     assert function.cache_info().currsize == 0
-
-
-def _decorate(function: Any) -> Any:
-    from async_lru import alru_cache
-
-    return alru_cache(function)
 
 
 async def test_a_done_callback_may_clear_the_cache_A8(controlled: Make) -> None:
@@ -170,13 +164,8 @@ def test_what_is_asked_with_arguments_looks_like_a_method_A8(name: str) -> None:
     function, _ = counted()
     method = getattr(function, name)
     assert method.__name__ == name
-    assert method.__qualname__ == f"AlruCacheWrapper.{name}"
-    assert method.__module__ == AlruCacheWrapper.__module__
-    assert str(inspect.signature(method)) == "(*args, **kwargs)"
-    described = inspect.getdoc(method)
-    assert described is not None
-    assert "with these" in described or "of these" in described
-    assert described == inspect.getdoc(getattr(AlruCacheWrapper, name))
+    assert inspect.getdoc(method) == inspect.getdoc(getattr(AlruCacheWrapper, name))
+    assert inspect.getdoc(method)
 
 
 @pytest.mark.parametrize("name", ["key", "value", "name", "cache", "argument", "other"])

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from test_readme import examples
 
+pytestmark = pytest.mark.once
+
 TESTS = """
 import asyncio
 import pytest

@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docutils.core
-import docutils.nodes
 import pytest
-from docutils.parsers.rst import Directive, directives, roles
 
 import async_lru
+
+pytest.importorskip("docutils")
+
+import docutils.core  # noqa: E402
+import docutils.nodes  # noqa: E402
+from docutils.parsers.rst import Directive, directives, roles  # noqa: E402
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.rst"

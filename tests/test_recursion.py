@@ -6,27 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import counted, outcome, start, steps
+from conftest import counted, needs_eager, outcome, start, steps
 
 from async_lru import alru_cache
 
-# How a function may wait for a call of its own.
+# How a function may wait for a call of its own, where asyncio tells that it does.
 WAYS: list[Callable[[Any], Any]] = [
     lambda call: call,
     lambda call: asyncio.ensure_future(call),
     lambda call: asyncio.gather(call),
     lambda call: asyncio.gather(call, asyncio.sleep(0)),
-    lambda call: asyncio.shield(call),
     lambda call: asyncio.wait_for(call, 5),
-    lambda call: _wait(call),
     lambda call: _in_group(call),
 ]
-
-
-async def _wait(call: Any) -> Any:
-    task = start(call)
-    await asyncio.wait([task])
-    return task.result()
 
 
 async def _in_group(call: Any) -> Any:
@@ -265,7 +257,7 @@ def test_deep_recursion_over_different_keys_B6() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::async_lru.AlruCacheLoopResetWarning")
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@needs_eager
 def test_deep_recursion_with_an_eager_task_factory_B6() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
