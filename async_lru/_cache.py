@@ -1,15 +1,16 @@
 """The cache of one function: its values, its runs, and all that is no plain hit."""
 
-from asyncio import AbstractEventLoop, CancelledError, get_running_loop
+from asyncio import AbstractEventLoop, CancelledError, Future, get_running_loop
+from asyncio import _get_running_loop as get_running_loop_or_none
 from collections.abc import Callable, Hashable
 from threading import RLock
 from time import monotonic
 from typing import Any
 
 from ._keys import Keys
-from ._loops import ResetWarning, clock_of, task_maker
+from ._loops import ResetWarning, begins_at_once, clock_of
 from ._registry import is_disabled
-from ._runs import Function, Run, current_caller, end
+from ._runs import Caller, Function, Run, current_caller, current_run, end
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._memory import size_of
 from ._values import MISSING, Values
@@ -40,14 +41,16 @@ class Cache:
         "_misses",
         "_reset_warning",
         "_runs",
+        "_shares",
         "_stale_hits",
+        "begins_at_once",
         "closed",
         "hits",
         "in_flight",
         "keys",
         "lock",
         "loop",
-        "make_task",
+        "make_key",
         "name",
         "time",
         "ttl",
@@ -68,6 +71,7 @@ class Cache:
         self._function = function
         self.name = name
         self.keys = keys
+        self.make_key = keys.make
         self._reset_warning = reset_warning
         self._maxsize = maxsize
         #: As it was given, for those who ask.
@@ -81,8 +85,10 @@ class Cache:
         #: The loop whose calls are served; None before the first and when closed.
         self.loop: AbstractEventLoop | None = None
         self.time = monotonic
-        self.make_task: Any = None
+        self.begins_at_once = False
         self.closed = False
+        #: Whether runs are shared and their values stored.
+        self._shares = maxsize != 0 and not is_disabled()
         self._zero_counters()
 
     def _zero_counters(self) -> None:
@@ -91,10 +97,6 @@ class Cache:
         self._load_seconds = 0.0
 
     # What a cache of another kind has another way of doing
-
-    def hold(self, key: Hashable, value: Any) -> Any:  # noqa: ARG002
-        """Return what is to be held for a new value; MISSING if it is not to be stored."""
-        return value
 
     def is_live(self, held: Any) -> bool:  # noqa: ARG002
         """Tell whether what is held still answers calls."""
@@ -137,8 +139,13 @@ class Cache:
     def note_failure(self, key: Hashable, kept: Any) -> Any:
         """Take note that the current run of *key* has failed; return what is dropped."""
 
-    async def wait(self, key: Hashable, run: Run, waiter: Any) -> Any:  # noqa: ARG002
-        """Wait for *run* on behalf of a call, and return the result."""
+    # Calls
+
+    async def answer(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Answer a call that is no plain hit."""
+        run, waiter = self.ask(key, args, kwargs)
         try:
             return await waiter
         except BaseException as error:
@@ -147,45 +154,45 @@ class Cache:
         finally:
             del waiter  # it may hold the error, whose traceback holds this frame
 
-    # Calls
-
-    async def answer(
+    def ask(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Answer a call that is no plain hit."""
-        value, waiting = self.ask(key, args, kwargs)
-        return value if waiting is None else await waiting
-
-    def ask(self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return a value and None, or MISSING and a coroutine that waits for a run."""
-        loop = self.enter_loop()
-        caller = current_caller()
+    ) -> "tuple[Run, Future[Any]]":
+        """Join the run of *key*, or start one; return it and a future to wait on."""
+        loop = get_running_loop_or_none()
+        if loop is None or loop is not self.loop:
+            loop = self.enter_loop()
+        caller = None if current_run() is None else current_caller()
+        dropped = None
         is_new = False
         self.lock.acquire()  # with would cost 100 ns more
         try:
-            dropped = self.bind(loop)
-            value = self.hit(key)
-            if value is not MISSING:
-                return value, None
+            if loop is not self.loop:
+                dropped = self.bind(loop)
             waiter = loop.create_future()
-            run = self.current_run(key)
-            if run is None:
-                run = self.admit(key, loop)
+            run = self._runs.get(key)
+            if run is None or run.ended:
+                run = self.admit(key, loop, waiter, caller)
                 self._misses += 1
                 is_new = True
             else:
-                self._check_deadlock(run, caller)
+                if caller is not None:
+                    self._check_deadlock(run, caller)
+                run.add_waiter(waiter, caller)
                 self.hits += 1
                 self._joins += 1
-            run.add_waiter(waiter, caller)
         finally:
             self.lock.release()
         if dropped is not None:
             disown(dropped)
             del dropped
         if is_new:
-            run.begin(self._function, args, kwargs)
-        return MISSING, self.wait(key, run, waiter)
+            run.begin(self._function, args, kwargs, caller)
+        try:
+            return run, waiter
+        finally:
+            del (
+                waiter
+            )  # see answer: a run that has failed at once knows this frame, too
 
     def enter_loop(self) -> AbstractEventLoop:
         """Return the running loop, for something that makes the cache belong to it."""
@@ -196,13 +203,14 @@ class Cache:
                 f"{self.name} was called without a running asyncio event loop: call it "
                 "from a coroutine that asyncio runs"
             ) from None
-        if self.closed:
-            raise RuntimeError(
-                f"the cache of {self.name} is closed: it takes no calls after "
-                "cache_close(), until cache_open()"
-            )
-        if self.loop is not None and loop is not self.loop:
-            self._reset_warning.give()
+        if loop is not self.loop:
+            if self.closed:
+                raise RuntimeError(
+                    f"the cache of {self.name} is closed: it takes no calls after "
+                    "cache_close(), until cache_open()"
+                )
+            if self.loop is not None:
+                self._reset_warning.give()
         return loop
 
     def bind(self, loop: AbstractEventLoop) -> Any:
@@ -212,7 +220,7 @@ class Cache:
         dropped = None if self.loop is None else self._start_over()
         self.loop = loop
         self.time = clock_of(loop)
-        self.make_task = task_maker(loop)
+        self.begins_at_once = begins_at_once(loop)
         return dropped
 
     def current_run(self, key: Hashable) -> Run | None:
@@ -220,19 +228,22 @@ class Cache:
         run = self._runs.get(key)
         return None if run is None or run.ended else run
 
-    def admit(self, key: Hashable, loop: AbstractEventLoop) -> Run:
-        """Make a run that calls can join."""
-        run = Run(self, key, loop, detached=self._detaches)
-        if self._stores():
+    def admit(
+        self,
+        key: Hashable,
+        loop: AbstractEventLoop,
+        waiter: "Future[Any] | None",
+        caller: "Caller | None",
+    ) -> Run:
+        """Make a run that calls can join, for *waiter* or for the cache itself."""
+        run = Run(self, key, loop, waiter, caller, self._detaches)
+        if self._shares:
             self._runs[key] = run
         self.in_flight.add(run)
         return run
 
-    def _stores(self) -> bool:
-        return self._maxsize != 0 and not is_disabled()
-
-    def _check_deadlock(self, run: Run, caller: Any) -> None:
-        if caller is not None and run.waits_for(caller):
+    def _check_deadlock(self, run: Run, caller: Caller) -> None:
+        if run.waits_for(caller):
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "
                 "wait for itself: call it with other arguments there, or call the "
@@ -241,25 +252,26 @@ class Cache:
 
     # The ends of runs, in their loops
 
-    def run_succeeded(self, run: Run, value: Any, seconds: float) -> None:
-        """Store *value* if the run is current."""
+    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
+        """Store what is to be held for a value, if the run is current.
+
+        It is the value itself; MISSING if it is not to be stored.
+        """
         key = run.key
-        held = dropped = MISSING
-        if self._runs.get(key) is run:
-            held = self.hold(key, value)
+        dropped = None
         self.lock.acquire()  # with would cost 100 ns more
         try:
             if self._runs.get(key) is run:
                 del self._runs[key]
-                if held is MISSING:
-                    dropped = self.remove_held(key)
-                else:
-                    dropped = self.put_held(key, held)
+                dropped = self._replace(key, held)
             self._loads += 1
             self._load_seconds += seconds
         finally:
             self.lock.release()
         del dropped
+
+    def _replace(self, key: Hashable, held: Any) -> Any:
+        return self.remove_held(key) if held is MISSING else self.put_held(key, held)
 
     def run_failed(self, run: Run, error: BaseException) -> None:
         """Let nobody join the run any more, and keep the failure where that is asked."""
@@ -295,10 +307,13 @@ class Cache:
 
     def invalidate(self, key: Hashable) -> bool:
         """Drop the value, and let nobody join the run; tell if there was either."""
-        with self.lock:
+        self.lock.acquire()  # with would cost 100 ns more
+        try:
             held = self.remove_held(key)
             run = self._runs.pop(key, None)
-            found = held is not MISSING and self.is_live(held)
+        finally:
+            self.lock.release()
+        found = held is not MISSING and self.is_live(held)
         if run is not None:
             found = found or not run.ended
             run.disown()
@@ -312,27 +327,41 @@ class Cache:
         chosen = [key for key in known if self.keys.ask(predicate, key)]
         return sum(map(self.invalidate, chosen))
 
-    def put(self, key: Hashable, value: Any) -> None:
-        """Store *value* as if a run had returned it."""
+    def enter(self) -> None:
+        """Belong to the running loop."""
         loop = self.enter_loop()
-        hash(key)
         with self.lock:
             dropped = self.bind(loop)
         disown(dropped)
-        held = self.hold(key, value) if self._stores() else MISSING
+
+    def put(self, key: Hashable, held: Any) -> None:
+        """Store what is to be held for a value, as if a run had returned it."""
+        hash(key)
+        self.enter()
         with self.lock:
             run = self._runs.pop(key, None)
-            former: Any = (
-                self.remove_held(key) if held is MISSING else self.put_held(key, held)
-            )
+            dropped = self._replace(key, held) if self._shares else None
         if run is not None:
             run.disown()
-        del former
+        del dropped
 
     async def refresh(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run the function, or join the run in flight; return the result."""
+        run, waiter = self._ask_for_refresh(key, args, kwargs)
+        try:
+            return await waiter
+        except BaseException as error:
+            run.leave(waiter, error)
+            raise
+        finally:
+            del waiter
+
+    def _ask_for_refresh(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> "tuple[Run, Future[Any]]":
+        """Do what ``ask`` does for what is no call and counts as none."""
         loop = self.enter_loop()
         hash(key)
         caller = current_caller()
@@ -342,17 +371,19 @@ class Cache:
             run = self.current_run(key)
             is_new = run is None
             if run is None:
-                run = self.admit(key, loop)
+                run = self.admit(key, loop, waiter, caller)
             else:
-                self._check_deadlock(run, caller)
-            run.add_waiter(waiter, caller)
+                if caller is not None:
+                    self._check_deadlock(run, caller)
+                run.add_waiter(waiter, caller)
         disown(dropped)
         del dropped
         if is_new:
-            run.begin(self._function, args, kwargs)
-        waiting = Cache.wait(self, key, run, waiter)
-        del waiter
-        return await waiting
+            run.begin(self._function, args, kwargs, caller)
+        try:
+            return run, waiter
+        finally:
+            del waiter
 
     def clear(self) -> None:
         """Drop every value, let nobody join a run, and zero the counters."""
@@ -445,6 +476,7 @@ class Cache:
             dropped = self._start_over()
             self.closed = False
             self.loop = None
+            self._shares = self._maxsize != 0 and not is_disabled()
             self._reset_warning.reset()
         disown(dropped)
 

@@ -5,21 +5,16 @@ import inspect
 import os
 import sys
 import warnings
-from asyncio import AbstractEventLoop, BaseEventLoop, Task
-from collections.abc import Callable, Coroutine
+from asyncio import AbstractEventLoop, BaseEventLoop
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any
 
 # Frames of these are never the caller's.
 _NOT_THE_CALLER = (
     os.path.join(os.path.dirname(__file__), ""),
     os.path.join(os.path.dirname(asyncio.__file__), ""),
 )
-
-_Task: Any = Task  # whose eager_start not all Pythons know
-
-MakeTask = Callable[[Coroutine[Any, Any, Any]], "Task[Any]"]
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -99,28 +94,13 @@ def clock_of(loop: AbstractEventLoop) -> Callable[[], float]:
     return loop.time
 
 
-def task_maker(loop: AbstractEventLoop) -> MakeTask:
-    """Return what makes the tasks of *loop*.
+def begins_at_once(loop: AbstractEventLoop) -> bool:
+    """Tell whether tasks of *loop* can take their first step when they are made.
 
-    From Python 3.12 on they take their first step at once, provided that the loop
-    makes asyncio's own tasks.
+    They can from Python 3.12 on, where the loop makes ``asyncio.Task`` and no other.
     """
-    if sys.version_info < (3, 12) or not _makes_plain_tasks(loop):
-        return loop.create_task
-
-    def make_task(
-        coroutine: Coroutine[Any, Any, Any],
-    ) -> "Task[Any]":  # pragma: py-lt-312
-        if loop.get_task_factory() is not None:
-            return loop.create_task(coroutine)
-        task: Task[Any] = _Task(coroutine, loop=loop, eager_start=True)
-        return task
-
-    return make_task  # pragma: py-lt-312
-
-
-def _makes_plain_tasks(loop: AbstractEventLoop) -> bool:  # pragma: py-lt-312
-    """Tell whether ``loop.create_task`` makes an ``asyncio.Task`` and no more."""
+    if sys.version_info < (3, 12):
+        return False
     create_task = getattr(loop.create_task, "__func__", None)
     uvloop = sys.modules.get("uvloop")
     return create_task is BaseEventLoop.create_task or (

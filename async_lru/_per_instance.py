@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._cache import Cache
+from ._keys import MakeKey
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._values import MISSING
 from ._wrapper import AlruCacheBoundMethod, AlruCacheWrapper
@@ -24,9 +25,17 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     Their calls share their code. Keys do not include the instance.
     """
 
-    __slots__ = ("_caches", "_gone", "_is_adding", "_make_cache", "_totals_of_gone")
+    __slots__ = (
+        "_caches",
+        "_gone",
+        "_is_adding",
+        "_make_cache",
+        "_make_key",
+        "_totals_of_gone",
+    )
 
     _make_cache: Callable[[], Cache]
+    _make_key: MakeKey
     #: By the id of the instance, with a reference that takes the cache away.
     _caches: dict[int, tuple["weakref.ref[Any]", Cache]]
     #: What the caches of instances that are gone have counted, together, and each.
@@ -35,7 +44,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
     def __new__(cls, make_cache: Callable[[], Cache]) -> "Self":
         template = make_cache()
-        make_key = template.keys.make
+        make_key = template.make_key
 
         async def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
             cache = self._cache_of(instance)
@@ -47,6 +56,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
         self = super().__new__(cls, template, call, call)
         self._make_cache = make_cache
+        self._make_key = make_key
         self._caches = {}
         self._totals_of_gone = template.stats()
         self._gone = deque()
@@ -85,17 +95,26 @@ class PerInstance(AlruCacheWrapper[..., Any]):
                 self._totals_of_gone = self._totals_of_gone.plus(self._gone.popleft())
             self._is_adding = False
 
-    def _locate(self, args: tuple[Any, ...]) -> tuple[Cache, tuple[Any, ...]]:
-        if not args:
-            raise TypeError(
-                f"{self._cache.name} has per_instance=True and was given no instance: "
-                "pass it first, or use the method of an instance"
-            )
-        return self._cache_of(args[0]), args[1:]
-
     def _all(self) -> list[Cache]:
         """Return the caches of all instances."""
         return [cache for _, cache in list(self._caches.values())]
+
+    # Of one instance, the first argument
+
+    def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+        return self._cache_of(instance).contains(self._make_key(args, kwargs))
+
+    def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
+        return self._cache_of(instance).invalidate(self._make_key(args, kwargs))
+
+    def cache_put(
+        self, value: Any, instance: Any, /, *args: Any, **kwargs: Any
+    ) -> None:
+        self._cache_of(instance).put(self._make_key(args, kwargs), value)
+
+    async def cache_refresh(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        key = self._make_key(args, kwargs)
+        return await self._cache_of(instance).refresh(key, (instance, *args), kwargs)
 
     # Of all instances together
 

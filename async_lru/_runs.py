@@ -8,13 +8,12 @@ from asyncio import (
     Task,
     current_task,
 )
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias
 
 from ._deadlock import awaits
-from ._loops import MakeTask, call_in
-from ._values import MISSING
+from ._loops import call_in
 
 #: Runs that begin inside each other's first steps use the C stack: past so many, the
 #: next one waits for a turn of the loop, and so for a fresh stack.
@@ -22,6 +21,8 @@ MAX_EAGER_DEPTH: Final = 16
 
 #: Seconds between two looks at runs in the loops of other threads.
 _POLL: Final = 0.01
+
+_Task: Any = Task  # whose eager_start not all Pythons know
 
 Function: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -31,7 +32,8 @@ class Keeper(Protocol):
 
     name: str
     time: Callable[[], float]
-    make_task: MakeTask
+    #: Whether tasks of its loop can take their first step when they are made.
+    begins_at_once: bool
     #: Every run in flight, those that can no longer be joined included.
     in_flight: "set[Run]"
 
@@ -54,10 +56,13 @@ Caller: TypeAlias = "tuple[Run, Task[Any]]"
 
 _current_run: ContextVar["Run | None"] = ContextVar("async_lru.run", default=None)
 
+#: Return the run whose function, or a task that it has made, calls this.
+current_run: Callable[[], "Run | None"] = _current_run.get
+
 
 def current_caller() -> "Caller | None":
     """Return where this call comes from, if that is inside a run."""
-    run = _current_run.get()
+    run = current_run()
     if run is None or run.ended:
         return None
     task = current_task()
@@ -79,31 +84,41 @@ class Run:
         "_cancelled",
         "_depth",
         "_detached",
+        "_name",
         "_starting",
         "_unheard",
         "_waiters",
         "ended",
         "key",
         "loop",
-        "name",
         "task",
     )
 
     #: Neither is there any more when the run has ended.
     _cache: Keeper
     key: Hashable
+    _waiters: "dict[Future[Any], Caller | None]"
     #: None before the task has begun, and when the run has ended.
     task: "Task[Any] | None"
+    #: How many waiters were told of a failure and may never notice.
+    _unheard: int
+    #: The function's, known when the run has failed.
+    _name: str
 
     def __init__(
-        self, cache: Keeper, key: Hashable, loop: AbstractEventLoop, *, detached: bool
+        self,
+        cache: Keeper,
+        key: Hashable,
+        loop: AbstractEventLoop,
+        waiter: "Future[Any] | None",
+        caller: "Caller | None",
+        detached: bool,  # noqa: FBT001  # by position: a name costs time
     ) -> None:
         self._cache = cache
-        self.name = cache.name
         self.key = key
         self.loop = loop
         self.task = None
-        self._waiters: dict[Future[Any], "Caller | None"] = {}
+        self._waiters = {} if waiter is None else {waiter: caller}
         #: Whether the function has finished and the waiters were told.
         self.ended = False
         #: Whether it goes on when nobody waits for it ...
@@ -115,25 +130,29 @@ class Run:
         #: many others.
         self._starting = False
         self._depth = 0
-        #: How many waiters were told of a failure and may never notice.
-        self._unheard = 0
 
     # Running
 
     def begin(
-        self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        caller: "Caller | None",
     ) -> None:
-        """Start the function in a task of its own.
+        """Start the function in a task of its own, for a call from *caller*.
 
         If that cannot be done the run fails like any other.
         """
-        outer = _current_run.get()
-        if outer is not None and outer._starting:
-            self._depth = outer._depth + 1
+        if caller is not None and caller[0]._starting:
+            self._depth = caller[0]._depth + 1
         coroutine = self._execute(function, args, kwargs)
         self._starting = True
         try:
-            task = self._cache.make_task(coroutine)
+            if self._cache.begins_at_once and self.loop.get_task_factory() is None:
+                task = _Task(coroutine, loop=self.loop, eager_start=True)
+            else:
+                task = self.loop.create_task(coroutine)
             if self.task is None and not self.ended:
                 # It has not begun yet, and may be cancelled before it does.
                 self.task = task
@@ -191,7 +210,8 @@ class Run:
 
     def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> None:
         """Forget a waiter whose call was ended by *error*, or waits no longer."""
-        if self._waiters.pop(waiter, MISSING) is not MISSING:
+        if not self.ended:
+            del self._waiters[waiter]
             if not self._waiters and not self._detached:
                 self._abandon()
         elif waiter.done() and not waiter.cancelled():
@@ -220,7 +240,7 @@ class Run:
 
     def _disown(self) -> None:
         self._detached = False
-        if not self._waiters:
+        if not self.ended and not self._waiters:
             self.cancel()
 
     def _abandon(self) -> None:
@@ -270,7 +290,8 @@ class Run:
             self._fail(error)
             return
         for waiter in self._end():
-            waiter.set_result(value)
+            if not waiter.done():
+                waiter.set_result(value)
 
     def _fail(self, error: BaseException) -> None:
         """Give *error* to the waiters, or to the loop if there are none."""
@@ -281,7 +302,10 @@ class Run:
             self.loop.call_soon(self._fail, error)
             return
         if isinstance(error, StopIteration):  # no future takes it
-            cause, error = error, RuntimeError(f"{self.name} raised StopIteration")
+            cause, error = (
+                error,
+                RuntimeError(f"{self._cache.name} raised StopIteration"),
+            )
             error.__cause__ = cause
         try:
             self._cache.run_failed(self, error)
@@ -291,7 +315,8 @@ class Run:
     def _tell(self, error: BaseException) -> None:
         is_background = self._background
         description = self._cache.describe(self.key) if is_background else ""
-        waiters = self._end()
+        self._name = self._cache.name
+        waiters = [waiter for waiter in self._end() if not waiter.done()]
         if self.loop.is_closed():
             return
         if isinstance(error, (CancelledError, GeneratorExit)):
@@ -306,15 +331,14 @@ class Run:
         elif not waiters:
             self._report(error, "all its callers were cancelled")
 
-    def _end(self) -> "Sequence[Future[Any]]":
+    def _end(self) -> "Iterable[Future[Any]]":
         """Mark the run as ended and return the futures that wait for it."""
-        waiters = [waiter for waiter in self._waiters if not waiter.done()]
+        waiters = self._waiters
         self.ended = True
         self._cache.in_flight.discard(self)
-        # What outlives the run, in its context, may hold it: leave it empty.
-        self._waiters = {}
+        # What outlives the run may hold it, through its context: leave it empty.
+        del self._cache, self.key, self._waiters
         self.task = None
-        del self._cache, self.key
         return waiters
 
     def _report(self, error: BaseException, why: str) -> None:
@@ -323,7 +347,7 @@ class Run:
             raise error
         self.loop.call_exception_handler(
             {
-                "message": f"{self.name} failed and no call got the exception: {why}",
+                "message": f"{self._name} failed and no call got the exception: {why}",
                 "exception": error,
             }
         )

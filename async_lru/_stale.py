@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from ._cache import disown
 from ._expiry import deadline_at
 from ._failures import duplicate
-from ._runs import Run
+from ._runs import current_caller
 from ._timed import Timed, TimedCache
 from ._values import MISSING
 
@@ -87,7 +87,35 @@ class StaleCache(TimedCache):
 
     # Calls
 
-    def ask(self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def answer(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        held = self._held_instead_of_run(key, args, kwargs)
+        if type(held) is KeptFailure:
+            raise held.again()
+        if held is not MISSING:
+            return held.value
+        del held
+        slow = self._grace.if_slow
+        if slow is None or self._value_within(key, self._grace.longest) is MISSING:
+            waiting = super().answer(key, args, kwargs)
+        else:
+            waiting = self._answer_in_time(key, args, kwargs, slow)
+        try:
+            return await waiting
+        except Exception:
+            value = self._value_within(key, self._grace.if_error)
+            if value is MISSING:
+                raise
+            return value
+
+    def _held_instead_of_run(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Return what is held if it answers a call that is no plain hit, or MISSING.
+
+        A stale value is replaced by a run in the background, if it is time for one.
+        """
         loop = self.enter_loop()
         refresh = None
         with self.lock:
@@ -100,18 +128,14 @@ class StaleCache(TimedCache):
                 if type(held) is Stale:
                     self._stale_hits += 1
                     if held.retry_at <= now and self.current_run(key) is None:
-                        refresh = self.admit(key, loop)
+                        refresh = self.admit(key, loop, None, None)
                         refresh.detach()
             else:
                 held = MISSING
         disown(dropped)
-        if held is MISSING:
-            return super().ask(key, args, kwargs)
         if refresh is not None:
-            refresh.begin(self._function, args, kwargs)
-        if type(held) is KeptFailure:
-            raise held.again()
-        return held.value, None
+            refresh.begin(self._function, args, kwargs, current_caller())
+        return held
 
     def _answers_at_once(self, held: Any, now: float) -> bool:
         """Tell whether a call gets what is held, which is not fresh, without a run."""
@@ -122,42 +146,32 @@ class StaleCache(TimedCache):
         served_until = held.fresh_until + self._grace.while_revalidate
         return now < max(served_until, min(held.retry_at, held.deadline))
 
-    async def wait(self, key: Hashable, run: Run, waiter: Any) -> Any:
-        slow = self._grace.if_slow
-        if slow is None or self._value_within(key, self._grace.longest) is MISSING:
-            waiting = super().wait(key, run, waiter)
-        else:
-            waiting = self._wait_briefly(key, run, waiter, slow)
-        del waiter  # see Cache.wait
-        try:
-            return await waiting
-        except Exception:
-            value = self._value_within(key, self._grace.if_error)
-            if value is MISSING:
-                raise
-            return value
-
-    async def _wait_briefly(
-        self, key: Hashable, run: Run, waiter: Any, seconds: float
+    async def _answer_in_time(
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        seconds: float,
     ) -> Any:
-        """Wait so long for *run*, and then take the old value if it is still there."""
+        """Wait so long for a run, and then take the old value if it is still there."""
+        run, waiter = self.ask(key, args, kwargs)
         try:
             if seconds > 0 and not waiter.done():
                 await asyncio.wait({waiter}, timeout=seconds)
             value = self._value_within(key, self._grace.longest)
-            if not waiter.done() and value is not MISSING:
-                if self.current_run(key) is run:
-                    run.leave_behind(waiter)
-                else:
-                    run.leave(waiter)
-                return value
-            waiting = super().wait(key, run, waiter)
+            if waiter.done() or value is MISSING:
+                return await waiter
         except BaseException as error:
             run.leave(waiter, error)
             raise
+        else:
+            if self.current_run(key) is run:
+                run.leave_behind(waiter)
+            else:
+                run.leave(waiter)
+            return value
         finally:
             del waiter
-        return await waiting
 
     def _value_within(self, key: Hashable, grace: float) -> Any:
         """Return the value of *key* up to *grace* seconds past its ttl, or MISSING."""

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from ._cache import Cache
 from ._expiry import OUTDATED, Deadline, Expiry, deadline_at
+from ._runs import Run
 from ._values import MISSING
 
 #: Values dropped in one go; the loop gets its turn after each so many.
@@ -26,8 +27,16 @@ class Lifetime(NamedTuple):
         """Tell whether any value has a deadline."""
         return self.ttl is not None or self.of_value is not None
 
-    def end(self, value: Any, now: float) -> float:
-        """Return when a new value expires: *now* if it is not to be stored."""
+    def end(self) -> Callable[[Any, float], float]:
+        """Return what tells when a new value expires: now if it is not to be stored."""
+        ttl, of_value, jitter = self
+        if of_value is not None or jitter:
+            return self._end_of_each
+        if ttl is None:
+            return lambda _value, _now: inf
+        return lambda _value, now: now + ttl
+
+    def _end_of_each(self, value: Any, now: float) -> float:
         seconds = self.ttl if self.of_value is None else self.of_value(value)
         if seconds is None:
             return inf
@@ -54,23 +63,34 @@ class Timed:
 class TimedCache(Cache):
     """A cache whose values have deadlines, and are held with them."""
 
-    __slots__ = ("_cleaning", "_expiry", "_lifetime")
+    __slots__ = ("_cleaning", "_end", "_expiry")
 
     def __init__(self, *args: Any, lifetime: Lifetime, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._lifetime = lifetime
+        self._end = lifetime.end()
         self._expiry = Expiry(self.lock, self.drop_due)
         self._cleaning = False
 
     def hold(self, key: Hashable, value: Any) -> Any:
+        """Return what is to be held for a new value; MISSING if it is not to be stored."""
         now = self.time()
-        end = self._lifetime.end(value, now)
+        end = self._end(value, now)
         if end <= now:
             return MISSING
         if end == inf:
             return Timed(value, inf, inf)
         deadline = deadline_at(end, key)
         return Timed(value, deadline, deadline)
+
+    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
+        key = run.key
+        held = self.hold(key, held) if self.current_run(key) is run else MISSING
+        super().run_succeeded(run, held, seconds)
+
+    def put(self, key: Hashable, held: Any) -> None:
+        hash(key)
+        self.enter()
+        super().put(key, self.hold(key, held))
 
     def is_live(self, held: Timed) -> bool:
         return held.deadline > self.time()
@@ -82,29 +102,33 @@ class TimedCache(Cache):
         return MISSING if super().hit(key) is MISSING else held.value
 
     def put_held(self, key: Hashable, held: Timed) -> Any:
-        if isinstance(held.deadline, Deadline):
+        if type(held.deadline) is Deadline:
             self._expiry.add(held.deadline, self.loop)
-        former, evicted = dropped = super().put_held(key, held)
-        self._discard(former)
-        self._discard(evicted)
+        former, evicted = dropped = Cache.put_held(self, key, held)
+        if evicted is not MISSING:
+            self._forget_deadline(evicted)
+        elif former is not MISSING:
+            self._discard(former)
         return dropped
 
     def remove_held(self, key: Hashable) -> Any:
-        held = super().remove_held(key)
-        self._discard(held)
+        held = Cache.remove_held(self, key)
+        if held is not MISSING:
+            self._discard(held)
         return held
 
     def clear_held(self) -> Any:
         self._expiry.clear()
         return super().clear_held()
 
-    def _discard(self, held: Any) -> None:
-        if held is MISSING:
-            return
-        if isinstance(held.deadline, Deadline):
-            self._expiry.discard(held.deadline)
+    def _discard(self, held: Timed) -> None:
+        self._forget_deadline(held)
         if not self.is_live(held):  # the timer has not got to it
             self._expirations += 1
+
+    def _forget_deadline(self, held: Timed) -> None:
+        if type(held.deadline) is Deadline:
+            self._expiry.discard(held.deadline)
 
     def drop_overdue(self) -> None:
         self.drop_due(self.time())

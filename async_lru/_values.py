@@ -52,7 +52,10 @@ class Values:
 
         Returns the value that it replaces and the one that it evicts, or MISSING.
         """
-        values = self._begin_change()
+        if self._changing:  # by the __eq__ of a key that is being looked up
+            self._replace(self._map)
+        self._changing = True
+        values: Any = self._map
         former = evicted = MISSING
         try:
             former = values.get(key, MISSING)
@@ -73,7 +76,10 @@ class Values:
 
     def remove(self, key: Hashable) -> Any:
         """Take a value out and return it, or MISSING."""
-        values = self._begin_change()
+        if self._changing:  # by the __eq__ of a key that is being looked up
+            self._replace(self._map)
+        self._changing = True
+        values: Any = self._map
         try:
             value = values.pop(key, MISSING)
         except BaseException:
@@ -97,12 +103,6 @@ class Values:
         self._lock = lock
         if self._changing:
             self._replace(self._map)
-
-    def _begin_change(self) -> Any:
-        if self._changing:  # by the __eq__ of a key that is being looked up
-            self._replace(self._map)
-        self._changing = True
-        return self._map
 
     def _replace(self, broken: Any) -> None:
         """Put a copy of what is in *broken* in its place, unless that was done."""

@@ -81,8 +81,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         Does not count as a hit and does not affect the order of eviction. May be
         called from any thread. Raises TypeError if an argument is not hashable.
         """
-        cache, given = self._locate(args)
-        return cache.contains(cache.keys.make(given, kwargs))
+        return self._cache.contains(self._cache.make_key(args, kwargs))
 
     def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Drop the value of these arguments; tell whether a call would have been a hit.
@@ -92,8 +91,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         nobody waits for is cancelled. May be called from any thread. Raises
         TypeError if an argument is not hashable.
         """
-        cache, given = self._locate(args)
-        return cache.invalidate(cache.keys.make(given, kwargs))
+        return self._cache.invalidate(self._cache.make_key(args, kwargs))
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         """Invalidate every call of which *predicate* says True; return their number.
@@ -134,8 +132,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         running event loop, to which the cache then belongs, or after
         ``cache_close()``.
         """
-        cache, given = self._locate(args)
-        cache.put(cache.keys.make(given, kwargs), value)
+        self._cache.put(self._cache.make_key(args, kwargs), value)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Run the function now, replace the value with the result, and return it.
@@ -150,8 +147,8 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         Cancelling it cancels the run only if nobody else waits for it. Raises
         RuntimeError after ``cache_close()``.
         """
-        cache, given = self._locate(args)
-        result: _R = await cache.refresh(cache.keys.make(given, kwargs), args, kwargs)
+        key = self._cache.make_key(args, kwargs)
+        result: _R = await self._cache.refresh(key, args, kwargs)
         return result
 
     async def cache_warm(
@@ -251,10 +248,6 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     def _cache_of(self, instance: Any) -> Cache:  # noqa: ARG002
         """Return the cache of *instance*: all share one."""
         return self._cache
-
-    def _locate(self, args: tuple[Any, ...]) -> tuple[Cache, tuple[Any, ...]]:
-        """Return the cache of a call, and the arguments that make the key."""
-        return self._cache, args
 
     def _reset(self) -> None:
         """Make the cache as it was before the first call."""
