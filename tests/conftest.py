@@ -14,6 +14,9 @@ pytest_plugins = ["pytester"]
 needs_refcount = pytest.mark.skipif(
     sys.implementation.name != "cpython", reason="needs reference counting"
 )
+measurable = pytest.mark.skipif(
+    sys.implementation.name == "pypy", reason="PyPy does not tell sizes"
+)
 needs_eager = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="eager tasks are new in 3.12"
 )

@@ -331,25 +331,6 @@ async def test_bound_methods_open_and_close_A9_A11() -> None:
     assert await service.method(1) == 1
 
 
-@pytest.mark.parametrize(
-    "options", [{"cancel": True}, {"return_exceptions": True}, {"cancel": False}]
-)
-async def test_bound_methods_take_the_deprecated_options_of_closing_A9(
-    options: dict[str, bool],
-) -> None:
-    class Service:
-        @alru_cache
-        async def method(self, key: int) -> int:
-            return key
-
-    service = Service()
-    with pytest.warns(DeprecationWarning, match=next(iter(options))) as caught:
-        await service.method.cache_close(**options)  # type: ignore[call-arg]
-    assert caught[0].filename == __file__
-    with pytest.raises(RuntimeError):
-        await service.method(1)
-
-
 async def test_dropped_runs_count_and_are_closed_B4(controlled: Make) -> None:
     function, runs = controlled(maxsize=1)
     calls = [start(function(key)) for key in (1, 2, 3, 4)]

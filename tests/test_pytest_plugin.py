@@ -39,11 +39,11 @@ def test_other():
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> Any:
-    """Run pytest on a text, with the plugin, however that is found here."""
-    arguments = ["-p", "no:randomly", "-p", "no:cacheprovider"]
-    if not pytestconfig.pluginmanager.hasplugin("async_lru"):
-        arguments += ["-p", "async_lru.pytest_plugin"]
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run pytest on a text with this plugin, and no other but pytest-asyncio."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    plugins = ["pytest_asyncio.plugin", "async_lru.pytest_plugin", "no:cacheprovider"]
+    arguments = [argument for plugin in plugins for argument in ("-p", plugin)]
 
     def run_pytest(text: str, *more: str, ini: str = "") -> pytest.RunResult:
         pytester.makepyfile(text)

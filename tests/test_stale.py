@@ -509,46 +509,6 @@ async def test_stale_values_die_when_their_callers_have_moved_on_C8_B3(
         gc.enable()
 
 
-async def test_a_report_names_the_function_and_the_key_C8(
-    controlled: Make, clock: Clock
-) -> None:
-    reports: list[dict[str, Any]] = []
-    collect_reports(reports)
-    function, runs = controlled(ttl=10, stale_while_revalidate=20)
-    function.cache_put("old", "the key", option=7)
-    await clock.advance(10)
-    assert await function("the key", option=7) == "old"
-    await steps()
-    runs[0].fail(ValueError())
-    await steps()
-    (report,) = reports
-    assert "background" in report["message"]
-    assert function.__qualname__ in report["message"]
-    assert "'the key'" in report["message"]
-    assert "7" in report["message"]
-
-
-async def test_a_ttl_that_raises_in_the_background_is_reported_C8_C1(
-    clock: Clock,
-) -> None:
-    reports: list[dict[str, Any]] = []
-    collect_reports(reports)
-    lives: list[float] = [10]
-
-    @alru_cache(
-        ttl=lambda result: lives.pop(), stale_while_revalidate=20, stale_if_error=20
-    )
-    async def function() -> str:
-        return "value"
-
-    await function()
-    await clock.advance(10)
-    assert await function() == "value"
-    await steps()
-    assert [type(report["exception"]) for report in reports] == [IndexError]
-    assert await function() == "value"
-
-
 async def test_what_was_rescued_counts_as_what_it_began_as_C4_C8(
     controlled: Make, clock: Clock
 ) -> None:

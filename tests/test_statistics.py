@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 import pytest
-from conftest import Clock, counted, outcome, start, steps
+from conftest import Clock, counted, measurable, outcome, start, steps
 
 from async_lru import CacheStats, alru_cache
 
@@ -339,19 +339,6 @@ def plain(text: str) -> Any:
     made = Plain("")
     made.more = text  # type: ignore[attr-defined]
     return made
-
-
-measurable = pytest.mark.skipif(
-    sys.implementation.name == "pypy", reason="PyPy cannot tell sizes"
-)
-
-
-@pytest.mark.skipif(sys.implementation.name != "pypy", reason="others can tell sizes")
-async def test_memory_is_None_where_the_Python_cannot_tell_C4() -> None:
-    function, _ = counted()
-    assert function.cache_memory() is None
-    await function(1)
-    assert function.cache_memory() is None
 
 
 @measurable
