@@ -1,4 +1,4 @@
-"""The chart of a comparison: what takes how long with which library."""
+"""Draw the chart of a comparison."""
 
 import importlib
 import importlib.util
@@ -8,18 +8,22 @@ from typing import Any
 
 from peers import FOLDER, install
 
-#: Scenarios in the chart, with titles.
+#: The scenarios in the chart, and their titles.
 PANELS = {
-    "hit": "Hit",
+    "mix, CPU time per call": "Realistic mix, CPU time per call",
+    "miss gathered with 19 others in a cached call": "Miss, gathered in a cached call",
+    "hit, method, 2,000 instances with a cache each": "Hit, a cache for each instance",
     "hit, method": "Hit, bound method",
-    "miss with eviction, never suspends": "Miss, function never suspends",
-    "miss with eviction, suspends once": "Miss, function suspends once",
-    "join of a run in flight": "Join of a run in flight",
-    "an entry with a ttl": "Memory of an entry with a ttl",
+    "hit, one int": "Hit",
+    "miss, suspends once": "Miss, function suspends once",
+    "join of a run in flight, per caller": "Join of a run in flight",
+    "memory of a value with ttl": "Memory of a value with ttl",
 }
-NOT_CACHES = ("floor", "uncached", "functools (sync)")
-#: Bars that are so many times as long as ours are cut short.
-LONGEST = 12
+NOT_CACHES = ("minimal wrapper", "uncached", "functools (sync)")
+#: Beside each unit of the scenarios, how many make one of the chart's unit, and its name.
+UNITS = {"ns": (1000, "µs"), "bytes": (1, "bytes")}
+#: Bars that are so many times as long as ours are truncated.
+LONGEST = 8
 OURS = "#d1495b"
 THEIRS = "#8d99ae"
 
@@ -30,42 +34,45 @@ def draw(results: dict[str, Any], path: Path) -> None:
     pyplot.rcParams.update(
         {"svg.hashsalt": "async_lru", "svg.fonttype": "none", "font.size": 9}
     )
-    figure, axes = pyplot.subplots(3, 2, figsize=(10, 9))
+    figure, axes = pyplot.subplots(len(PANELS) // 2, 2, figsize=(10, 12))
     for axis, (name, title) in zip(axes.flat, PANELS.items(), strict=True):
         result = results["scenarios"][name]
+        scale, unit = UNITS[result["unit"]]
         cells = {
-            peer: cell["min"]
+            peer: cell["min"] / scale
             for peer, cell in result["cells"].items()
             if peer not in NOT_CACHES
         }
-        ours = next(iter(cells))
-        peers = sorted(cells, key=cells.__getitem__, reverse=True)
-        scale, unit = (1, "bytes") if result["unit"] == "bytes" else (1000, "µs")
-        longest = LONGEST * cells[ours]
-        bars = axis.barh(
-            peers,
-            [min(cells[peer], longest) / scale for peer in peers],
-            color=[OURS if peer == ours else THEIRS for peer in peers],
-        )
-        axis.bar_label(
-            bars,
-            [
-                f" {cells[peer] / scale:,.{0 if scale == 1 else 2}f}"
-                + (" (cut short)" if cells[peer] > longest else "")
-                for peer in peers
-            ],
-        )
-        axis.set_title(f"{title} ({unit}, less is better)", loc="left", fontsize=10)
-        axis.spines[["top", "right", "bottom"]].set_visible(False)
-        axis.tick_params(left=False, bottom=False, labelbottom=False)
-        axis.margins(x=0.25)
+        draw_panel(axis, cells, digits=2 if scale > 1 else 0)
+        label = f"{title} ({unit}, less is better)"
+        axis.set_title(label, loc="left", fontsize=10)
     figure.suptitle(results["machine"], fontsize=9, color="#555555")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 
 
+def draw_panel(axis: Any, cells: dict[str, float], *, digits: int) -> None:
+    """Draw a bar for each peer, the longest first."""
+    ours = next(iter(cells))
+    longest = LONGEST * cells[ours]
+    peers = sorted(cells, key=cells.__getitem__, reverse=True)
+    bars = axis.barh(
+        peers,
+        [min(cells[peer], longest) for peer in peers],
+        color=[OURS if peer == ours else THEIRS for peer in peers],
+    )
+    labels = [
+        f" {cells[peer]:,.{digits}f}" + (" (truncated)" * (cells[peer] > longest))
+        for peer in peers
+    ]
+    axis.bar_label(bars, labels)
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axis.tick_params(left=False, bottom=False, labelbottom=False)
+    axis.margins(x=0.25)
+
+
 def import_pyplot() -> Any:
-    """Import matplotlib, installed into a folder of its own if it is not here."""
+    """Import matplotlib, which is installed with the peers if it is missing."""
     if importlib.util.find_spec("matplotlib") is None:
         folder = FOLDER / "matplotlib"
         if not folder.exists():
