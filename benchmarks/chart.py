@@ -46,7 +46,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         draw_panel(axis, cells, digits=2 if scale > 1 else 0)
         label = f"{title} ({unit}, less is better)"
         axis.set_title(label, loc="left", fontsize=10)
-    figure.suptitle(results["machine"], fontsize=9, color="#555555")
+    figure.suptitle(results["machine"], fontsize=9, color="#555555", y=0.995)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 

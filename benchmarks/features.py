@@ -1,7 +1,7 @@
-"""Find out what the caches that are compared can do: ``make features``.
+"""Check what each of the compared libraries can do: ``make features``.
 
-Writes the table of docs/comparison.rst. Each cell comes from running a check of some
-lines against the library. A cell is empty where the check could not be made.
+Writes the table in docs/comparison.rst. Each cell is the outcome of a short check that
+is run against the library. A cell is empty where the check cannot be made.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from peers import PEERS, Lacks, Options, Peer, require
 
 PAGE = Path(__file__).parent.parent / "docs" / "comparison.rst"
 BEGIN, END = ".. features\n", ".. end of features\n"
-SECONDS = 5  # after which what hangs has failed
+#: A check that takes longer has failed.
+SECONDS = 5
 
 Check = Callable[[Peer], Awaitable[bool]]
 CHECKS: dict[str, Check] = {}
@@ -28,7 +29,7 @@ YES, NO, UNKNOWN = "✓", "✗", ""
 
 
 def check(text: str) -> Callable[[Check], Check]:
-    """Say what a check is of."""
+    """Register a check under the text of its row."""
 
     def add(function: Check) -> Check:
         CHECKS[text] = function
@@ -38,7 +39,7 @@ def check(text: str) -> Callable[[Check], Check]:
 
 
 def decorated(peer: Peer, function: Any, **options: Any) -> Any:
-    """Return *function* with a cache of 100 entries, or another number or none."""
+    """Return *function* with a cache of 100 values, unless *options* say otherwise."""
     bounded: dict[str, Any] = {"maxsize": 100, **options}
     try:
         return peer.decorate(function, Options(**bounded))
@@ -48,11 +49,11 @@ def decorated(peer: Peer, function: Any, **options: Any) -> Any:
 
 
 class Value:
-    """A result that can be referred to weakly."""
+    """A result that can be weakly referenced."""
 
 
 class Slow:
-    """A function whose runs go on until they are let."""
+    """A cached function whose runs wait until go_on is set."""
 
     def __init__(self, peer: Peer, **options: Any) -> None:
         self.runs: list[Any] = []
@@ -71,14 +72,14 @@ class Slow:
         self.cached = decorated(peer, function, **options)
 
     async def start(self, key: Any = 1) -> "asyncio.Task[Any]":
-        """Begin a call and let it get as far as it can."""
+        """Start a call and let it run until it waits."""
         call: asyncio.Task[Any] = asyncio.ensure_future(self.cached(key))
         await settle()
         return call
 
 
 async def settle() -> None:
-    """Let everything get as far as it can."""
+    """Let all tasks run until they wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -266,7 +267,7 @@ async def eviction_frees(peer: Peer) -> bool:
 async def recursion(peer: Peer) -> bool:
     async def function(key: int) -> Any:
         depth.append(key)
-        require(len(depth) < 5, "one run")  # it is no cache for this
+        require(len(depth) < 5, "one run")  # the calls did not share one
         return await cached(key)
 
     depth: list[int] = []
@@ -321,11 +322,11 @@ async def methods(peer: Peer) -> bool:
 
 
 def ignore(_: object, __: object) -> None:
-    """Keep quiet of what a library leaves behind."""
+    """Ignore what the event loop reports."""
 
 
 def result(peer: Peer, checked: Check) -> str:
-    """Return what goes into a cell."""
+    """Return the text of a cell."""
 
     async def run() -> bool:
         asyncio.get_running_loop().set_exception_handler(ignore)
@@ -337,7 +338,7 @@ def result(peer: Peer, checked: Check) -> str:
             return YES if asyncio.run(run()) else NO
         except Lacks:
             return UNKNOWN
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # any failure is a no
             print(f"  {peer.name}: {error!r}", file=sys.stderr)
             return NO
 
