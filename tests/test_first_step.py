@@ -218,9 +218,11 @@ async def test_who_joined_a_run_whose_factory_fails_is_told_A4_A12(obeys: bool) 
         return "late"
 
     loop.set_task_factory(failing_factory(tasks))
-    with pytest.raises(ZeroDivisionError):
-        await function(1)
-    loop.set_task_factory(None)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            await function(1)
+    finally:
+        loop.set_task_factory(None)
     result = await asyncio.wait_for(outcome(joined[0]), 1)
     assert isinstance(result, ZeroDivisionError)
     assert await asyncio.wait(tasks, timeout=1) == ({tasks[0]}, set())
@@ -237,8 +239,10 @@ async def test_a_run_that_ended_before_its_factory_failed_A4_A12() -> None:
         return key
 
     loop.set_task_factory(failing_factory([]))
-    with pytest.raises(ZeroDivisionError):
-        await function(1)
-    loop.set_task_factory(None)
+    try:
+        result = await outcome(function(1))
+    finally:
+        loop.set_task_factory(None)
+    assert result == 1 or isinstance(result, ZeroDivisionError)
     assert function.cache_parameters()["tasks"] == 0
     assert await function(1) == 1
