@@ -152,6 +152,8 @@ async def test_the_values_of_a_closed_cache_die_when_it_is_cleared_B3_A9() -> No
 
     reference = weakref.ref(await function(1))
     await function.cache_close()
+    await steps()
+    assert reference() is not None
     function.cache_clear()
     assert reference() is None
 

@@ -16,7 +16,7 @@ WAYS: list[Callable[[Any], Any]] = [
     lambda call: asyncio.ensure_future(call),
     lambda call: asyncio.gather(call),
     lambda call: asyncio.gather(call, asyncio.sleep(0)),
-    lambda call: asyncio.wait_for(call, 5),
+    lambda call: asyncio.wait_for(call, None),
     lambda call: _in_group(call),
 ]
 
