@@ -242,6 +242,20 @@ class Cache:
         self.in_flight.add(run)
         return run
 
+    def begin(
+        self,
+        run: Run,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        caller: "Caller | None",
+    ) -> None:
+        """Begin a run that was admitted."""
+        try:
+            run.begin(self._function, args, kwargs, caller)
+        except BaseException:
+            run.ended = True  # no stack is left even to fail: nobody can have joined it
+            raise
+
     def _check_deadlock(self, run: Run, caller: Caller) -> None:
         if run.waits_for(caller):
             raise RuntimeError(
@@ -279,7 +293,7 @@ class Cache:
         kept = self.keep_failure(key, error)
         dropped = None
         with self.lock:
-            if not isinstance(error, (CancelledError, GeneratorExit)):
+            if not isinstance(error, CancelledError):
                 self._failures += 1
             if self._runs.get(key) is run:
                 del self._runs[key]
@@ -307,6 +321,7 @@ class Cache:
 
     def invalidate(self, key: Hashable) -> bool:
         """Drop the value, and let nobody join the run; tell if there was either."""
+        hash(key)  # an empty dict does not ask
         self.lock.acquire()  # with would cost 100 ns more
         try:
             held = self.remove_held(key)
@@ -379,7 +394,7 @@ class Cache:
         disown(dropped)
         del dropped
         if is_new:
-            run.begin(self._function, args, kwargs, caller)
+            self.begin(run, args, kwargs, caller)
         try:
             return run, waiter
         finally:
@@ -447,7 +462,9 @@ class Cache:
         """Return every run in flight, and forget those that a closed loop left behind."""
         runs = list(self.in_flight)
         for run in runs:
-            if run.loop.is_closed():
+            if run.ended:  # it could not begin
+                self.in_flight.discard(run)
+            elif run.loop.is_closed():
                 self.in_flight.discard(run)
                 self.take_out(run)
         return [run for run in runs if run in self.in_flight]

@@ -28,11 +28,11 @@ def _duplicate(error: BaseException, known: dict[int, BaseException]) -> Any:
     make: Any = built_in.__new__
     twin = make(kind, *args)
     known[id(error)] = twin
-    twin.args = error.args if args is error.args else args
     for base in kind.__mro__:
         for name, attribute in vars(base).items():
             if isinstance(attribute, _FIELDS) and not name.startswith("__"):
                 _copy_field(error, twin, name)
+    twin.args = args  # after the fields, one of which it is
     vars(twin).update(vars(error))
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
@@ -46,10 +46,14 @@ def _duplicate(error: BaseException, known: dict[int, BaseException]) -> Any:
 def _copy_field(error: BaseException, twin: BaseException, name: str) -> None:
     """Copy what is held in a slot, as many built-in exceptions hold theirs."""
     try:
-        setattr(twin, name, getattr(error, name))
+        value = getattr(error, name)
+        if getattr(twin, name, _UNSET) is not value:
+            setattr(twin, name, value)
     except (AttributeError, TypeError):  # not set, or set by __new__ for good
         pass
 
+
+_UNSET = object()
 
 _FIELDS: Any = (GetSetDescriptorType, MemberDescriptorType)
 

@@ -7,9 +7,10 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._cache import Cache
+from ._cache import Cache, check_predicate
 from ._keys import MakeKey
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._values import MISSING
@@ -119,8 +120,15 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     # Of all instances together
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
-        super().cache_invalidate_where(predicate)
-        return sum(cache.invalidate_where(predicate) for cache in self._all())
+        check_predicate(predicate)
+        dropped = 0
+        for reference, cache in list(self._caches.values()):
+            instance = reference()
+            if cache.keys.own:
+                dropped += cache.invalidate_where(predicate)
+            elif instance is not None:
+                dropped += cache.invalidate_where(partial(predicate, instance))
+        return dropped
 
     def cache_info(self) -> CacheInfo:
         stats = self.cache_stats()

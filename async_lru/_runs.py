@@ -157,10 +157,14 @@ class Run:
                 # It has not begun yet, and may be cancelled before it does.
                 self.task = task
                 task.add_done_callback(self._end_unbegun)
+            self._starting = False
+            if task.done() and not task.cancelled() and not self.ended:
+                failure = task.exception()
+                if failure is not None:  # there was no stack left to fail in
+                    raise failure
         except BaseException as error:  # noqa: BLE001  # told to the waiters
             self._starting = False
             self._fail_to_begin(error, coroutine)
-        self._starting = False
 
     async def _execute(
         self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -178,7 +182,7 @@ class Run:
             value = await function(*args, **kwargs)
         except BaseException as error:
             self._fail(error)
-            if isinstance(error, (CancelledError, GeneratorExit)):
+            if isinstance(error, CancelledError):
                 raise
         else:
             self._succeed(value, clock() - started)
@@ -319,7 +323,7 @@ class Run:
         waiters = [waiter for waiter in self._end() if not waiter.done()]
         if self.loop.is_closed():
             return
-        if isinstance(error, (CancelledError, GeneratorExit)):
+        if isinstance(error, CancelledError):
             for waiter in waiters:
                 waiter.cancel(*error.args[:1])
             return

@@ -134,7 +134,7 @@ class StaleCache(TimedCache):
                 held = MISSING
         disown(dropped)
         if refresh is not None:
-            refresh.begin(self._function, args, kwargs, current_caller())
+            self.begin(refresh, args, kwargs, current_caller())
         return held
 
     def _answers_at_once(self, held: Any, now: float) -> bool:

@@ -11,6 +11,8 @@ MISSING: Final[Any] = object()
 
 _HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
+_set_item: Any = dict.__setitem__
+
 #: The argument ``last`` of ``popitem``, by position: a name costs 50 ns.
 _OLDEST: Final = False
 
@@ -59,14 +61,15 @@ class Values:
         former = evicted = MISSING
         try:
             former = values.get(key, MISSING)
-            values[key] = value
-            if self._maxsize is not None:
-                if former is not MISSING:
-                    values.move_to_end(key)
-                elif len(values) > self._maxsize:
+            if former is not MISSING:
+                self.touch(key)
+                _set_item(values, key, value)  # the order is right
+            else:
+                values[key] = value
+                if self._maxsize is not None and len(values) > self._maxsize:
                     _, evicted = values.popitem(_OLDEST)
         except BaseException:
-            self._replace(values)
+            self._replace(values, without=key)
             raise
         finally:
             self._changing = False
@@ -104,13 +107,18 @@ class Values:
         if self._changing:
             self._replace(self._map)
 
-    def _replace(self, broken: Any) -> None:
-        """Put a copy of what is in *broken* in its place, unless that was done."""
+    def _replace(self, broken: Any, *, without: Hashable = MISSING) -> None:
+        """Put a copy of what is in *broken* in its place, unless that was done.
+
+        The very key *without*, which could not be inserted, is left out.
+        """
         if broken is not self._map:
             return
         items = self.items()
         self._use({} if self._maxsize is None else OrderedDict())
         for key, value in items:
+            if key is without:
+                continue
             try:
                 self._map[key] = value
             except Exception:  # noqa: BLE001, S112  # a key that cannot be compared

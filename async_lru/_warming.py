@@ -63,9 +63,9 @@ async def warm(
             except CancelledError as error:
                 if stopped:
                     raise
-                outcomes[index] = error  # the run's, not ours
+                outcomes[index] = _without_first_frame(error)  # the run's, not ours
             except Exception as error:  # noqa: BLE001  # what happened to it
-                outcomes[index] = error
+                outcomes[index] = _without_first_frame(error)
             done += 1
             if progress is not None:
                 progress(done, len(todo))
@@ -88,3 +88,9 @@ async def warm(
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
     return outcomes
+
+
+def _without_first_frame(error: BaseException) -> BaseException:
+    """Take the frame that has just caught *error*, and holds it, out of its traceback."""
+    traceback = error.__traceback__
+    return error.with_traceback(traceback and traceback.tb_next)

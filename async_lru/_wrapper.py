@@ -4,6 +4,7 @@ import copy
 import functools
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from types import GenericAlias, MethodType
 from typing import (
@@ -407,9 +408,26 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
         """Drop every value, those of other instances included."""
         self._cache.clear()
 
-    async def cache_close(self, *, wait: bool = False) -> None:
-        """Close the cache, for all instances that share it."""
-        await self._cache.close(wait=wait)
+    async def cache_close(
+        self,
+        *,
+        wait: bool = False,
+        cancel: bool | None = None,
+        return_exceptions: bool | None = None,
+    ) -> None:
+        """Close the cache, for all instances that share it.
+
+        *cancel* and *return_exceptions* are deprecated: the one is the opposite of
+        *wait*, the other has no effect.
+        """
+        if cancel is not None or return_exceptions is not None:
+            warnings.warn(
+                "cancel and return_exceptions of cache_close() are deprecated: "
+                "pass wait=True to wait for runs in flight, nothing to cancel them",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        await self._cache.close(wait=wait if cancel is None else not cancel)
 
     def cache_open(self) -> None:
         """Let a closed cache take calls again, empty."""
