@@ -98,6 +98,10 @@ class Cache:
 
     # What a cache of another kind has another way of doing
 
+    def hold(self, key: Hashable, value: Any, now: float) -> Any:  # noqa: ARG002
+        """Return what is held for a new value; MISSING if it is not to be stored."""
+        return value
+
     def is_live(self, held: Any) -> bool:  # noqa: ARG002
         """Tell whether what is held still answers calls."""
         return True
@@ -185,14 +189,15 @@ class Cache:
         if dropped is not None:
             disown(dropped)
             del dropped
-        if is_new:
-            run.begin(self._function, args, kwargs, caller)
         try:
+            if is_new:
+                run.begin(self._function, args, kwargs, caller)
             return run, waiter
+        except BaseException:
+            run.ended = True  # no stack is left even to fail
+            raise
         finally:
-            del (
-                waiter
-            )  # see answer: a run that has failed at once knows this frame, too
+            del waiter  # see answer: a failure at once holds this frame, too
 
     def enter_loop(self) -> AbstractEventLoop:
         """Return the running loop, for something that makes the cache belong to it."""
@@ -242,20 +247,6 @@ class Cache:
         self.in_flight.add(run)
         return run
 
-    def begin(
-        self,
-        run: Run,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        caller: "Caller | None",
-    ) -> None:
-        """Begin a run that was admitted."""
-        try:
-            run.begin(self._function, args, kwargs, caller)
-        except BaseException:
-            run.ended = True  # no stack is left even to fail: nobody can have joined it
-            raise
-
     def _check_deadlock(self, run: Run, caller: Caller) -> None:
         if run.waits_for(caller):
             raise RuntimeError(
@@ -266,18 +257,20 @@ class Cache:
 
     # The ends of runs, in their loops
 
-    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
-        """Store what is to be held for a value, if the run is current.
-
-        It is the value itself; MISSING if it is not to be stored.
-        """
+    def run_succeeded(self, run: Run, value: Any, seconds: float) -> None:
+        """Store *value* if the run is current."""
         key = run.key
+        held = MISSING
+        if self._runs.get(key) is run:
+            held = self.hold(key, value, self.time())
         dropped = None
         self.lock.acquire()  # with would cost 100 ns more
         try:
             if self._runs.get(key) is run:
-                del self._runs[key]
                 dropped = self._replace(key, held)
+                if self._runs.pop(key, None) is not run:
+                    # A key's __eq__ or a signal handler has invalidated it just now.
+                    dropped = dropped, self.remove_held(key)
             self._loads += 1
             self._load_seconds += seconds
         finally:
@@ -342,23 +335,19 @@ class Cache:
         chosen = [key for key in known if self.keys.ask(predicate, key)]
         return sum(map(self.invalidate, chosen))
 
-    def enter(self) -> None:
-        """Belong to the running loop."""
+    def put(self, key: Hashable, value: Any) -> None:
+        """Store *value* as if a run had returned it."""
+        hash(key)
         loop = self.enter_loop()
+        held = self.hold(key, value, clock_of(loop)())
         with self.lock:
             dropped = self.bind(loop)
-        disown(dropped)
-
-    def put(self, key: Hashable, held: Any) -> None:
-        """Store what is to be held for a value, as if a run had returned it."""
-        hash(key)
-        self.enter()
-        with self.lock:
             run = self._runs.pop(key, None)
-            dropped = self._replace(key, held) if self._shares else None
+            former = self._replace(key, held) if self._shares else None
+        disown(dropped)
         if run is not None:
             run.disown()
-        del dropped
+        del dropped, former
 
     async def refresh(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -393,10 +382,13 @@ class Cache:
                 run.add_waiter(waiter, caller)
         disown(dropped)
         del dropped
-        if is_new:
-            self.begin(run, args, kwargs, caller)
         try:
+            if is_new:
+                run.begin(self._function, args, kwargs, caller)
             return run, waiter
+        except BaseException:
+            run.ended = True
+            raise
         finally:
             del waiter
 

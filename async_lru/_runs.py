@@ -9,6 +9,7 @@ from asyncio import (
     current_task,
 )
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -224,7 +225,7 @@ class Run:
                 # The call was cancelled when it had been told, but had not resumed.
                 self._unheard -= 1
                 if not self._unheard:
-                    self._report(failure, "all its callers were cancelled")
+                    self._report(failure, _UNHEARD)
 
     def detach(self) -> None:
         """Go on without waiters, because the cache itself wants the result."""
@@ -238,9 +239,11 @@ class Run:
     def disown(self) -> None:
         """Cancel the run if nobody waits for it: it can no longer be joined or store.
 
-        May be called from any thread.
+        May be called from any thread. It is decided in a later turn of the loop, for
+        a call may be about to join the run.
         """
-        call_in(self.loop, self._disown)
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._disown)
 
     def _disown(self) -> None:
         self._detached = False
@@ -331,9 +334,9 @@ class Run:
         for waiter in waiters:
             waiter.set_exception(error)
         if is_background:
-            self._report(error, f"it ran in the background, for {description}")
+            self._report(error, f"failed in the background, for {description}")
         elif not waiters:
-            self._report(error, "all its callers were cancelled")
+            self._report(error, _UNHEARD)
 
     def _end(self) -> "Iterable[Future[Any]]":
         """Mark the run as ended and return the futures that wait for it."""
@@ -345,16 +348,19 @@ class Run:
         self.task = None
         return waiters
 
-    def _report(self, error: BaseException, why: str) -> None:
-        """Hand an exception that no call could get to the event loop."""
+    def _report(self, error: BaseException, what: str) -> None:
+        """Hand an exception that no call may have got to the event loop."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
         self.loop.call_exception_handler(
             {
-                "message": f"{self._name} failed and no call got the exception: {why}",
+                "message": f"{self._name} {what}",
                 "exception": error,
             }
         )
+
+
+_UNHEARD: Final = "failed when all its callers had been cancelled"
 
 
 def _perhaps(waiting: "Task[Any] | None", task: "Task[Any]") -> bool:  # noqa: ARG001

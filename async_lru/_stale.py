@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from math import inf
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -76,8 +77,8 @@ class StaleCache(TimedCache):
         super().__init__(*args, **options)
         self._grace = grace
 
-    def hold(self, key: Hashable, value: Any) -> Any:
-        held = super().hold(key, value)
+    def hold(self, key: Hashable, value: Any, now: float) -> Any:
+        held = super().hold(key, value, now)
         if held is MISSING:
             return held
         fresh_until = held.fresh_until
@@ -123,7 +124,8 @@ class StaleCache(TimedCache):
             held = self.values.get(key, MISSING)
             now = self.time()
             if self._answers_at_once(held, now):
-                self.values.touch(key)
+                with suppress(KeyError):  # see Cache.hit
+                    self.values.touch(key)
                 self.hits += 1
                 if type(held) is Stale:
                     self._stale_hits += 1
@@ -134,7 +136,7 @@ class StaleCache(TimedCache):
                 held = MISSING
         disown(dropped)
         if refresh is not None:
-            self.begin(refresh, args, kwargs, current_caller())
+            refresh.begin(self._function, args, kwargs, current_caller())
         return held
 
     def _answers_at_once(self, held: Any, now: float) -> bool:

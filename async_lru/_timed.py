@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 
 from ._cache import Cache
 from ._expiry import OUTDATED, Deadline, Expiry, deadline_at
-from ._runs import Run
 from ._values import MISSING
 
 #: Values dropped in one go; the loop gets its turn after each so many.
@@ -71,9 +70,7 @@ class TimedCache(Cache):
         self._expiry = Expiry(self.lock, self.drop_due)
         self._cleaning = False
 
-    def hold(self, key: Hashable, value: Any) -> Any:
-        """Return what is to be held for a new value; MISSING if it is not to be stored."""
-        now = self.time()
+    def hold(self, key: Hashable, value: Any, now: float) -> Any:
         end = self._end(value, now)
         if end <= now:
             return MISSING
@@ -81,16 +78,6 @@ class TimedCache(Cache):
             return Timed(value, inf, inf)
         deadline = deadline_at(end, key)
         return Timed(value, deadline, deadline)
-
-    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
-        key = run.key
-        held = self.hold(key, held) if self.current_run(key) is run else MISSING
-        super().run_succeeded(run, held, seconds)
-
-    def put(self, key: Hashable, held: Any) -> None:
-        hash(key)
-        self.enter()
-        super().put(key, self.hold(key, held))
 
     def is_live(self, held: Timed) -> bool:
         return held.deadline > self.time()

@@ -62,15 +62,17 @@ class Values:
         try:
             former = values.get(key, MISSING)
             if former is not MISSING:
-                self.touch(key)
+                if self._maxsize is not None:
+                    values.move_to_end(key)
                 _set_item(values, key, value)  # the order is right
             else:
                 values[key] = value
                 if self._maxsize is not None and len(values) > self._maxsize:
                     _, evicted = values.popitem(_OLDEST)
-        except BaseException:
-            self._replace(values, without=key)
-            raise
+        except BaseException as error:
+            if values is self._map or not isinstance(error, KeyError):
+                self._replace(values, without=key)
+                raise
         finally:
             self._changing = False
         if values is not self._map:

@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeAlias
 
 #: A call: its positional arguments, its keyword arguments, or a pair of both.
@@ -51,46 +51,64 @@ async def warm(
             "pass a number of calls at a time"
         )
     todo = [_arguments_of(given) for given in calls]
-    outcomes: list[Any] = [None] * len(todo)
-    done = 0
-    stopped = False
+    return await _Warming(call, todo, progress).run(concurrency)
 
-    async def work(numbered: Iterator[tuple[int, _Arguments]]) -> None:
-        nonlocal done
-        for index, (args, kwargs) in numbered:
+
+class _Warming:
+    """Calls that are made by several workers, and what became of each.
+
+    Tracebacks of failures know the workers, whose frames know this: it lets go of
+    the outcomes in the end.
+    """
+
+    def __init__(
+        self,
+        call: Callable[..., Coroutine[Any, Any, Any]],
+        todo: list[_Arguments],
+        progress: Callable[[int, int], object] | None,
+    ) -> None:
+        self._call = call
+        self._todo = enumerate(todo)
+        self._number = len(todo)
+        self._progress = progress
+        self._outcomes: list[Any] = [None] * len(todo)
+        self._done = 0
+        self._stopped = False
+
+    async def run(self, concurrency: int) -> list[Any]:
+        """Return the result or the exception of each call."""
+        workers = [
+            asyncio.ensure_future(self._work())
+            for _ in range(min(concurrency, self._number))
+        ]
+        try:
+            # Not gather, which would cancel the workers before they can know why.
+            ended: set[asyncio.Task[None]] = set()
+            if workers:
+                ended, _ = await asyncio.wait(
+                    workers, return_when=asyncio.FIRST_EXCEPTION
+                )
+            for worker in ended:
+                worker.result()
+            return self._outcomes
+        finally:
+            self._stopped = True
+            self._outcomes = []
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self) -> None:
+        """Make one call after the other."""
+        for index, (args, kwargs) in self._todo:
             try:
-                outcomes[index] = await call(*args, **kwargs)
+                self._outcomes[index] = await self._call(*args, **kwargs)
             except CancelledError as error:
-                if stopped:
+                if self._stopped:
                     raise
-                outcomes[index] = _without_first_frame(error)  # the run's, not ours
+                self._outcomes[index] = error  # the run's, not ours
             except Exception as error:  # noqa: BLE001  # what happened to it
-                outcomes[index] = _without_first_frame(error)
-            done += 1
-            if progress is not None:
-                progress(done, len(todo))
-
-    numbered = enumerate(todo)
-    workers = [
-        asyncio.ensure_future(work(numbered))
-        for _ in range(min(concurrency, len(todo)))
-    ]
-    try:
-        # Not gather, which would cancel the workers before they can know why.
-        ended: set[asyncio.Task[None]] = set()
-        if workers:
-            ended, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-        for worker in ended:
-            worker.result()
-    finally:
-        stopped = True
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return outcomes
-
-
-def _without_first_frame(error: BaseException) -> BaseException:
-    """Take the frame that has just caught *error*, and holds it, out of its traceback."""
-    traceback = error.__traceback__
-    return error.with_traceback(traceback and traceback.tb_next)
+                self._outcomes[index] = error
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, self._number)
