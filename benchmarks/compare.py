@@ -76,7 +76,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare async_lru with its peers.")
     add = parser.add_argument
     add("--only", nargs="+", metavar="TEXT", help="scenarios whose names contain these")
-    add("--peers", nargs="+", metavar="NAME", help="these peers alone, beside ours")
+    names = [peer.name for peer in PEERS[1:]]
+    add("--peers", nargs="+", choices=names, help="these peers alone, beside ours")
     add("--rounds", type=int, default=30, help="default: %(default)s")
     add("--large", action=argparse.BooleanOptionalAction, help="what takes minutes")
     add("--quick", action="store_true", help="few rounds, and the floors in the table")
