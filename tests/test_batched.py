@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from conftest import Clock, outcome, start, steps
+from conftest import Clock, needs_refcount, outcome, start, steps
 
 from async_lru import alru_cache, batched
 
@@ -331,7 +331,8 @@ def test_each_loop_has_its_own_batches_C10() -> None:
     assert batches == [[2]]
 
 
-async def test_values_die_at_once_C10() -> None:
+@needs_refcount
+async def test_values_die_when_their_callers_have_moved_on_C10_B3() -> None:
     class Value:
         pass
 

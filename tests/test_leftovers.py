@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import gc
 import sys
-import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -552,6 +551,8 @@ async def test_invalidations_before_their_time_leave_no_keys_B3(
 async def test_values_that_come_and_go_take_no_more_and_more_memory_B3(
     jitter: float | None, maxsize: int | None
 ) -> None:
+    import tracemalloc  # which PyPy has not
+
     function, _ = counted(maxsize=maxsize, ttl=3600, jitter=jitter)
 
     def come_and_go() -> int:

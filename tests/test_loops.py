@@ -318,12 +318,16 @@ LOOPS = [
     debug_loop,
     custom_factory_loop,
     wrapping_factory_loop,
-    python_task_loop,
     CustomLoop,
     OwnRunning,
     uvloop_loop,
     uvloop_debug_loop,
 ]
+if sys.version_info < (
+    3,
+    14,
+):  # asyncio's own functions know no other tasks from then on
+    LOOPS += [python_task_loop]
 if sys.version_info >= (3, 12):
     LOOPS += [eager_loop, debug_eager_loop]
 

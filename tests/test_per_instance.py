@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import pickle
+import sys
 import weakref
 from contextlib import suppress
 from typing import Any
@@ -261,6 +262,9 @@ async def test_methods_of_any_arguments_C9() -> None:
     assert instance.method.cache_info().hits == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.skipif(
+    sys.implementation.name == "pypy", reason="PyPy has weak references to everything"
+)
 async def test_an_instance_without_weak_references_is_told_how_C9() -> None:
     class Slotted:
         __slots__ = ()
