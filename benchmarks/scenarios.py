@@ -603,8 +603,8 @@ for _hits in (True, False):
 # Decorating
 
 
-async def decorate_and_call(peer: Peer) -> int:
-    """Return the nanoseconds it takes to decorate a function and to call it once."""
+async def decorate_and_call(peer: Peer) -> float:
+    """Return the microseconds it takes to decorate a function and to call it once."""
 
     async def function(number: int) -> int:
         return number
@@ -612,23 +612,23 @@ async def decorate_and_call(peer: Peer) -> int:
     options = Options(maxsize=128)
     started = clock()
     await peer.decorate(function, options)(1)
-    return clock() - started
+    return (clock() - started) / 1000
 
 
-def first_in_process(peer: Peer) -> int:
+def first_in_process(peer: Peer) -> float:
     """Return what the first function of a process costs."""
     peer.load()
     return asyncio.run(decorate_and_call(peer))
 
 
-@scenario("decoration and call of the first function", floor=AtMost(1_000_000))
+@scenario("decoration and call of the first function", unit="us", floor=AtMost(1000))
 async def decorate_first(peer: Peer) -> float:
     not_for(peer, "functools (sync)", "uncached", "minimal wrapper")
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(first_in_process, replace(peer)).result()
 
 
-@scenario("decoration and call of a further function", floor=AtMost(100_000))
+@scenario("decoration and call of a further function", unit="us", floor=AtMost(100))
 async def decorate_further(peer: Peer) -> float:
     not_for(peer, "functools (sync)", "uncached", "minimal wrapper")
     return sum([await decorate_and_call(peer) for _ in range(100)]) / 100
