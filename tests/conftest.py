@@ -14,6 +14,12 @@ pytest_plugins = ["pytester"]
 needs_refcount = pytest.mark.skipif(
     sys.implementation.name != "cpython", reason="needs reference counting"
 )
+#: Without the GIL the references to functions are counted when garbage is collected.
+needs_refcount_of_functions = pytest.mark.skipif(
+    sys.implementation.name != "cpython"
+    or not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="needs functions that die by reference count",
+)
 measurable = pytest.mark.skipif(
     sys.implementation.name == "pypy", reason="PyPy does not tell sizes"
 )

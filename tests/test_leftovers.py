@@ -16,6 +16,7 @@ from conftest import (
     counted,
     eager_task,
     needs_refcount,
+    needs_refcount_of_functions,
     outcome,
     start,
     steps,
@@ -170,6 +171,7 @@ def test_a_loop_change_drops_values_B3(options: dict[str, Any]) -> None:
     assert reference() is None
 
 
+@needs_refcount_of_functions
 @kinds
 async def test_values_die_with_the_function_B3(
     timers: Timers, options: dict[str, Any]
@@ -327,6 +329,7 @@ async def test_a_cancellation_leaves_no_reference_cycle_B3(controlled: Make) -> 
     assert [reference() for reference in references] == [None, None]
 
 
+@needs_refcount_of_functions
 async def test_all_garbage_is_freed_by_reference_count_B3() -> None:
     """Nothing that calls, joins, failures and cancellations leave needs the collector."""
 

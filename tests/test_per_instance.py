@@ -10,7 +10,14 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import Clock, measurable, needs_refcount, outcome, start, steps
+from conftest import (
+    Clock,
+    measurable,
+    needs_refcount_of_functions,
+    outcome,
+    start,
+    steps,
+)
 
 from async_lru import alru_cache, by_value
 
@@ -81,7 +88,7 @@ async def test_the_memory_of_all_is_that_of_each_C9_C4() -> None:
     assert Service.method.cache_memory() == one_holds + other_holds > 0
 
 
-@needs_refcount
+@needs_refcount_of_functions
 @pytest.mark.parametrize(
     "options",
     [
