@@ -11,8 +11,7 @@ from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
 from ._registry import is_disabled
 from ._runs import Caller, Function, Run, current_caller, current_run, end
-from ._stats import CacheInfo, CacheParameters, CacheStats
-from ._memory import size_of
+from ._stats import Counters
 from ._values import MISSING, Values
 
 
@@ -26,36 +25,6 @@ class Cache:
     called meanwhile can only be what a key's ``__hash__`` or ``__eq__`` calls; values are
     dropped after the lock has been released.
     """
-
-    __slots__ = (
-        "__weakref__",
-        "_detaches",
-        "_evictions",
-        "_expirations",
-        "_failures",
-        "_function",
-        "_joins",
-        "_load_seconds",
-        "_loads",
-        "_maxsize",
-        "_misses",
-        "_reset_warning",
-        "_runs",
-        "_shares",
-        "_stale_hits",
-        "begins_at_once",
-        "closed",
-        "hits",
-        "in_flight",
-        "keys",
-        "lock",
-        "loop",
-        "make_key",
-        "name",
-        "time",
-        "ttl",
-        "values",
-    )
 
     def __init__(
         self,
@@ -73,13 +42,13 @@ class Cache:
         self.keys = keys
         self.make_key = keys.make
         self._reset_warning = reset_warning
-        self._maxsize = maxsize
+        self.maxsize = maxsize
         #: As it was given, for those who ask.
         self.ttl = ttl
         self._detaches = not cancel_abandoned
         self.lock = RLock()
         self.values = Values(maxsize, self.lock)
-        self._runs: dict[Hashable, Run] = {}
+        self.runs: dict[Hashable, Run] = {}
         #: Every run in flight, those that can no longer be joined included.
         self.in_flight: set[Run] = set()
         #: The loop whose calls are served; None before the first and when closed.
@@ -87,14 +56,9 @@ class Cache:
         self.time = monotonic
         self.begins_at_once = False
         self.closed = False
+        self.counters = Counters()
         #: Whether runs are shared and their values stored.
         self._shares = maxsize != 0 and not is_disabled()
-        self._zero_counters()
-
-    def _zero_counters(self) -> None:
-        self.hits = self._joins = self._stale_hits = self._misses = 0
-        self._loads = self._failures = self._evictions = self._expirations = 0
-        self._load_seconds = 0.0
 
     # What a cache of another kind has another way of doing
 
@@ -114,7 +78,7 @@ class Cache:
                 self.values.touch(key)
             except KeyError:  # dropped just now, by another thread
                 pass
-            self.hits += 1
+            self.counters.hits += 1
             return value
         return MISSING
 
@@ -122,7 +86,7 @@ class Cache:
         """Store what ``hold`` returned; return what has to go, to die without the lock."""
         former, evicted = self.values.insert(key, held)
         if evicted is not MISSING:
-            self._evictions += 1
+            self.counters.evictions += 1
         return former, evicted
 
     def remove_held(self, key: Hashable) -> Any:
@@ -173,17 +137,17 @@ class Cache:
             if loop is not self.loop:
                 dropped = self.bind(loop)
             waiter = loop.create_future()
-            run = self._runs.get(key)
+            run = self.runs.get(key)
             if run is None or run.ended:
                 run = self.admit(key, loop, waiter, caller)
-                self._misses += 1
+                self.counters.misses += 1
                 is_new = True
             else:
                 if caller is not None:
                     self._check_deadlock(run, caller)
                 run.add_waiter(waiter, caller)
-                self.hits += 1
-                self._joins += 1
+                self.counters.hits += 1
+                self.counters.joins += 1
         finally:
             self.lock.release()
         if dropped is not None:
@@ -192,7 +156,7 @@ class Cache:
         try:
             if is_new:
                 run.begin(self._function, args, kwargs, caller)
-            return run, waiter
+            return run, waiter  # noqa: TRY300  # before the last line
         except BaseException:
             run.ended = True  # no stack is left even to fail
             raise
@@ -209,19 +173,23 @@ class Cache:
                 "from a coroutine that asyncio runs"
             ) from None
         if loop is not self.loop:
-            if self.closed:
-                raise RuntimeError(
-                    f"the cache of {self.name} is closed: it takes no calls after "
-                    "cache_close(), until cache_open()"
-                )
+            self._check_open()
             if self.loop is not None:
                 self._reset_warning.give()
         return loop
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError(
+                f"the cache of {self.name} is closed: it takes no calls after "
+                "cache_close(), until cache_open()"
+            )
 
     def bind(self, loop: AbstractEventLoop) -> Any:
         """Belong to *loop*; return what is dropped if it was another."""
         if loop is self.loop:
             return None
+        self._check_open()  # again, under the lock
         dropped = None if self.loop is None else self._start_over()
         self.loop = loop
         self.time = clock_of(loop)
@@ -230,7 +198,7 @@ class Cache:
 
     def current_run(self, key: Hashable) -> Run | None:
         """Return the run of *key* that calls can join."""
-        run = self._runs.get(key)
+        run = self.runs.get(key)
         return None if run is None or run.ended else run
 
     def admit(
@@ -243,7 +211,7 @@ class Cache:
         """Make a run that calls can join, for *waiter* or for the cache itself."""
         run = Run(self, key, loop, waiter, caller, self._detaches)
         if self._shares:
-            self._runs[key] = run
+            self.runs[key] = run
         self.in_flight.add(run)
         return run
 
@@ -261,18 +229,18 @@ class Cache:
         """Store *value* if the run is current."""
         key = run.key
         held = MISSING
-        if self._runs.get(key) is run:
+        if self.runs.get(key) is run:
             held = self.hold(key, value, self.time())
         dropped = None
         self.lock.acquire()  # with would cost 100 ns more
         try:
-            if self._runs.get(key) is run:
+            if self.runs.get(key) is run:
                 dropped = self._replace(key, held)
-                if self._runs.pop(key, None) is not run:
+                if self.runs.pop(key, None) is not run:
                     # A key's __eq__ or a signal handler has invalidated it just now.
                     dropped = dropped, self.remove_held(key)
-            self._loads += 1
-            self._load_seconds += seconds
+            self.counters.loads += 1
+            self.counters.load_seconds += seconds
         finally:
             self.lock.release()
         del dropped
@@ -287,17 +255,17 @@ class Cache:
         dropped = None
         with self.lock:
             if not isinstance(error, CancelledError):
-                self._failures += 1
-            if self._runs.get(key) is run:
-                del self._runs[key]
+                self.counters.failures += 1
+            if self.runs.get(key) is run:
+                del self.runs[key]
                 dropped = self.note_failure(key, kept)
         del dropped
 
     def take_out(self, run: Run) -> None:
         """Let nobody join a run that is still in flight."""
         with self.lock:
-            if self._runs.get(run.key) is run:
-                del self._runs[run.key]
+            if self.runs.get(run.key) is run:
+                del self.runs[run.key]
 
     def describe(self, key: Hashable) -> str:
         """Return how a call looks that has *key*."""
@@ -318,7 +286,7 @@ class Cache:
         self.lock.acquire()  # with would cost 100 ns more
         try:
             held = self.remove_held(key)
-            run = self._runs.pop(key, None)
+            run = self.runs.pop(key, None)
         finally:
             self.lock.release()
         found = held is not MISSING and self.is_live(held)
@@ -331,7 +299,7 @@ class Cache:
         """Do that for all calls of which *predicate* says True; return their number."""
         with self.lock:
             known = dict.fromkeys(key for key, _ in self.values.items())
-            known.update(dict.fromkeys(list(self._runs)))
+            known.update(dict.fromkeys(list(self.runs)))
         chosen = [key for key in known if self.keys.ask(predicate, key)]
         return sum(map(self.invalidate, chosen))
 
@@ -342,7 +310,7 @@ class Cache:
         held = self.hold(key, value, clock_of(loop)())
         with self.lock:
             dropped = self.bind(loop)
-            run = self._runs.pop(key, None)
+            run = self.runs.pop(key, None)
             former = self._replace(key, held) if self._shares else None
         disown(dropped)
         if run is not None:
@@ -385,7 +353,7 @@ class Cache:
         try:
             if is_new:
                 run.begin(self._function, args, kwargs, caller)
-            return run, waiter
+            return run, waiter  # noqa: TRY300  # before the last line
         except BaseException:
             run.ended = True
             raise
@@ -400,55 +368,11 @@ class Cache:
 
     def _start_over(self) -> Any:
         """Do what ``clear`` does; return what is to die, and to end, without the lock."""
-        runs, self._runs = self._runs, {}
-        self._zero_counters()
+        runs, self.runs = self.runs, {}
+        self.counters.zero()
         return self.clear_held(), list(runs.values())
 
     # The cache as a whole
-
-    def info(self) -> CacheInfo:
-        """Return hits, misses, maxsize and the number of keys."""
-        self.drop_overdue()
-        return CacheInfo(self.hits, self._misses, self._maxsize, self._current_size())
-
-    def _current_size(self) -> int:
-        """Count the keys that have a value or a run that can be joined."""
-        get = self.values.get
-        runs = list(self._runs)
-        size = len(self.values) + sum(get(key, MISSING) is MISSING for key in runs)
-        return size if self._maxsize is None else min(size, self._maxsize)
-
-    def stats(self) -> CacheStats:
-        """Return everything that is counted."""
-        self.drop_overdue()
-        return CacheStats(
-            hits=self.hits,
-            joins=self._joins,
-            stale_hits=self._stale_hits,
-            misses=self._misses,
-            loads=self._loads,
-            failures=self._failures,
-            evictions=self._evictions,
-            expirations=self._expirations,
-            load_seconds=self._load_seconds,
-            in_flight=len(self.runs_in_flight()),
-            currsize=self._current_size(),
-            maxsize=self._maxsize,
-            ttl=self.ttl,
-        )
-
-    def memory(self) -> int | None:
-        """Return about how many bytes keys and values take."""
-        return size_of(self.values.items())
-
-    def parameters(self) -> CacheParameters:
-        """Return the options and the state of the cache."""
-        return {
-            "maxsize": self._maxsize,
-            "typed": self.keys.typed,
-            "tasks": len(self.runs_in_flight()),
-            "closed": self.closed,
-        }
 
     def runs_in_flight(self) -> list[Run]:
         """Return every run in flight, and forget those that a closed loop left behind."""
@@ -485,7 +409,7 @@ class Cache:
             dropped = self._start_over()
             self.closed = False
             self.loop = None
-            self._shares = self._maxsize != 0 and not is_disabled()
+            self._shares = self.maxsize != 0 and not is_disabled()
             self._reset_warning.reset()
         disown(dropped)
 
@@ -496,7 +420,7 @@ class Cache:
         """Forget what the parent's threads and loops were at when this child was made."""
         self.lock = RLock()
         self.values.after_fork(self.lock)
-        self._runs = {}
+        self.runs = {}
         self.in_flight = set()
 
 

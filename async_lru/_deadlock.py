@@ -7,7 +7,7 @@ one, which may have a timeout.
 
 import asyncio
 import sys
-from asyncio import Future, Task  # noqa: TC003  # no need to hide them
+from asyncio import Future, Task  # no need to hide them
 from types import MethodType
 from typing import Any
 

@@ -140,41 +140,49 @@ def alru_cache(
 ) -> Any:
     """Decorate a coroutine function with a least-recently-used cache.
 
-    ``functools.lru_cache`` for asyncio, with or without parentheses. Concurrent
-    calls with the same key share one run of the function, in a task of its own;
-    failures are raised to all who wait and never stored.
+    ``functools.lru_cache`` for asyncio, with or without parentheses. Concurrent calls
+    with the same key share one run of the function, in a task of its own; failures are
+    raised to all who wait and never stored.
 
     Args:
-        maxsize: Entries held at most, runs in flight included; past that the
-            least recently used goes. None is no bound; 0, as anything below it,
-            stores nothing and shares nothing.
+        maxsize: How many values are kept; past that the least recently used goes.
+            Runs in flight evict nothing and are not evicted. None is no bound; 0, as
+            anything below it, stores nothing and shares nothing. 128 by default.
         typed: Keep arguments of different types apart: ``f(3)`` and ``f(3.0)``.
-        ttl: Seconds, by the loop's clock, or a timedelta, that a value is served
-            after its run has finished; hits do not prolong it. None is for ever.
-            A callable is given the result and returns one of these for it; 0 or
-            less is not to store it.
-        jitter: Up to so many seconds, uniformly at random, are added to the ttl
-            of each entry, lest those that were stored together expire together.
-            Drawn from the ``random`` module's generator.
-        key: Called with the arguments of a call, ``self`` included; what it
-            returns is the key. Without it keys are those of ``functools.lru_cache``;
-            :func:`by_value` is for arguments that cannot be hashed.
+        ttl: Seconds, by the loop's clock, or a timedelta, for which a value is served
+            after its run has finished; hits do not prolong it. None, the default, is
+            for ever; with 0 concurrent calls share a run and nothing is kept. A
+            callable is given the result and returns one of these for it; 0 or less
+            means that it is not stored.
+        jitter: Up to this many seconds, uniformly at random, are added to the ttl of
+            each value, so that values that were stored together do not expire
+            together. Drawn from the ``random`` module's generator.
+        key: Called with the arguments of a call, ``self`` included; returns the key.
+            Without it keys are those of ``functools.lru_cache``; :func:`by_value` is
+            for arguments that cannot be hashed.
         ignore: Names of parameters that are left out of the key, however they are
             passed; *key* does not see them either. With ``"self"`` instances share
-            entries.
+            values.
         per_instance: For methods: each instance has a cache of its own, of *maxsize*
-            entries, which goes with the instance. Instances are left out of keys, as
+            values, which dies with the instance. Instances are left out of keys, as
             by *ignore*, and must allow weak references.
-        stale_while_revalidate: Seconds past its ttl that a value is still served
-            while one run in the background replaces it (RFC 5861). Failures of
-            such runs go to the loop's exception handler.
-        stale_if_error: Seconds past its ttl that a value is served if the run that
-            was to replace it fails (RFC 5861).
-        stale_retry: Seconds after such a failure before the next run for that key;
-            meanwhile the value is served. 1 by default.
+        stale_while_revalidate: Seconds past its ttl for which a value is still served
+            while one run in the background replaces it (RFC 5861). Failures of such
+            runs go to the loop's exception handler.
+        stale_if_error: Seconds past its ttl for which a value is served if the run
+            that was to replace it fails (RFC 5861).
+        stale_if_slow: How many seconds a call waits for a run while there is a value
+            that one of these two may still serve; then it gets that value, and the
+            run goes on in the background. 0 never waits; None, the default, waits
+            to the end.
+        stale_retry: Seconds after a failed run before the next one is tried for that
+            key; meanwhile the value is served. 1 by default.
         error_ttl: Types of exceptions and the seconds for which failures of these
             types, subclasses included, are kept and raised again, to each call an
             exception of its own. The nearest type counts.
+        cancel_abandoned: Whether a run is cancelled when the last call that waits for
+            it is cancelled. If False it goes on, can be joined again, and its result
+            is stored. True by default.
 
     Returns:
         The function as an :class:`AlruCacheWrapper`, or without a function a
@@ -187,12 +195,13 @@ def alru_cache(
         ValueError: An option has a value that makes no sense, or no sense with
             another option.
 
-    Cancelling a call cancels the run only if no other call waits for it; the
-    entry is gone then, and the next call starts a new run.
+    Cancelling a call cancels the run only if no other call waits for it (see
+    *cancel_abandoned*); it can no longer be joined then, and the next call starts a
+    new run.
 
-    A cache belongs to the event loop of its first call. A call from another
-    loop clears it and warns, once for each decorated function, with
-    :class:`AlruCacheLoopResetWarning`.
+    Every method may be called from any thread. A cache belongs to the event loop of
+    its first call, however: a call from another loop clears it and warns, once for
+    each decorated function, with :class:`AlruCacheLoopResetWarning`.
 
     .. versionchanged:: 3.0
         Rewritten; see the changelog.

@@ -58,6 +58,6 @@ _UNSET = object()
 _FIELDS: Any = (GetSetDescriptorType, MemberDescriptorType)
 
 try:
-    _Groups: Any = BaseExceptionGroup  # type: ignore[name-defined,unused-ignore]  # noqa: F821
+    _Groups: Any = BaseExceptionGroup  # type: ignore[name-defined,unused-ignore]
 except NameError:  # before Python 3.11
     _Groups = ()

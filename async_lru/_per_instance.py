@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._cache import Cache, check_predicate
+from ._introspection import memory_of, parameters_of, stats_of
 from ._keys import MakeKey
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._values import MISSING
@@ -42,6 +43,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     #: What the caches of instances that are gone have counted, together, and each.
     _totals_of_gone: CacheStats
     _gone: deque[CacheStats]
+    _is_adding: bool
 
     def __new__(cls, make_cache: Callable[[], Cache]) -> "Self":
         template = make_cache()
@@ -59,7 +61,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         self._make_cache = make_cache
         self._make_key = make_key
         self._caches = {}
-        self._totals_of_gone = template.stats()
+        self._totals_of_gone = stats_of(template)
         self._gone = deque()
         self._is_adding = False
         return self
@@ -87,7 +89,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def _forget(self, key: int) -> None:
         """Drop the cache of an instance that is gone, and keep what it has counted."""
         _, cache = self._caches.pop(key)
-        self._gone.append(cache.stats()._replace(in_flight=0, currsize=0))
+        self._gone.append(stats_of(cache)._replace(in_flight=0, currsize=0))
         with self._cache.lock:
             if self._is_adding:  # this came in between, when another was freed
                 return
@@ -135,29 +137,29 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         return CacheInfo(stats.hits, stats.misses, stats.maxsize, stats.currsize)
 
     def cache_parameters(self) -> CacheParameters:
-        parameters = self._cache.parameters()
-        parameters["tasks"] = sum(cache.parameters()["tasks"] for cache in self._all())
+        parameters = parameters_of(self._cache)
+        parameters["tasks"] = sum(len(cache.runs_in_flight()) for cache in self._all())
         return parameters
 
     def cache_stats(self) -> CacheStats:
         total = self._totals_of_gone
         for cache in self._all():
-            total = total.plus(cache.stats())
+            total = total.plus(stats_of(cache))
         return total
 
     def cache_memory(self) -> int | None:
-        sizes = [cache.memory() for cache in self._all()]
+        sizes = [memory_of(cache) for cache in self._all()]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     def cache_clear(self) -> None:
         for cache in self._all():
             cache.clear()
-        self._totals_of_gone = self._cache.stats()
+        self._totals_of_gone = stats_of(self._cache)
 
     def _reset(self) -> None:
         for cache in [self._cache, *self._all()]:
             cache.reset()
-        self._totals_of_gone = self._cache.stats()
+        self._totals_of_gone = stats_of(self._cache)
 
     def _after_fork(self) -> None:
         for cache in [self._cache, *self._all()]:

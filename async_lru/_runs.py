@@ -1,5 +1,7 @@
 """A run: one execution of the function, and the calls that wait for it."""
 
+# ruff: noqa: SLF001  # runs know each other
+
 import asyncio
 from asyncio import (
     AbstractEventLoop,
@@ -106,14 +108,14 @@ class Run:
     #: The function's, known when the run has failed.
     _name: str
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # names cost time
         self,
         cache: Keeper,
         key: Hashable,
         loop: AbstractEventLoop,
         waiter: "Future[Any] | None",
         caller: "Caller | None",
-        detached: bool,  # noqa: FBT001  # by position: a name costs time
+        detached: bool,  # by position: a name costs time
     ) -> None:
         self._cache = cache
         self.key = key
@@ -159,13 +161,14 @@ class Run:
                 self.task = task
                 task.add_done_callback(self._end_unbegun)
             self._starting = False
-            if task.done() and not task.cancelled() and not self.ended:
-                failure = task.exception()
-                if failure is not None:  # there was no stack left to fail in
-                    raise failure
         except BaseException as error:  # noqa: BLE001  # told to the waiters
             self._starting = False
             self._fail_to_begin(error, coroutine)
+        else:
+            if task.done() and not self.ended and not task.cancelled():
+                failure = task.exception()
+                if failure is not None:  # there was no stack left to fail on
+                    self._fail(failure)
 
     async def _execute(
         self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from math import inf
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ._cache import disown
 from ._expiry import deadline_at
@@ -71,8 +71,6 @@ class KeptFailure(Timed):
 class StaleCache(TimedCache):
     """A cache that serves values past their ttl, as RFC 5861 has it, or keeps failures."""
 
-    __slots__ = ("_grace",)
-
     def __init__(self, *args: Any, grace: Grace, **options: Any) -> None:
         super().__init__(*args, **options)
         self._grace = grace
@@ -126,9 +124,9 @@ class StaleCache(TimedCache):
             if self._answers_at_once(held, now):
                 with suppress(KeyError):  # see Cache.hit
                     self.values.touch(key)
-                self.hits += 1
+                self.counters.hits += 1
                 if type(held) is Stale:
-                    self._stale_hits += 1
+                    self.counters.stale_hits += 1
                     if held.retry_at <= now and self.current_run(key) is None:
                         refresh = self.admit(key, loop, None, None)
                         refresh.detach()

@@ -3,6 +3,31 @@
 from typing import Any, NamedTuple, TypedDict
 
 
+class Counters:
+    """What a cache counts, where it happens; see CacheStats for what each means."""
+
+    __slots__ = (
+        "evictions",
+        "expirations",
+        "failures",
+        "hits",
+        "joins",
+        "load_seconds",
+        "loads",
+        "misses",
+        "stale_hits",
+    )
+
+    def __init__(self) -> None:
+        self.zero()
+
+    def zero(self) -> None:
+        """Begin anew."""
+        self.hits = self.joins = self.stale_hits = self.misses = 0
+        self.loads = self.failures = self.evictions = self.expirations = 0
+        self.load_seconds = 0.0
+
+
 class CacheInfo(NamedTuple):
     """What ``cache_info()`` returns: the fields of ``functools.lru_cache``'s.
 

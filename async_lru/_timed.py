@@ -1,7 +1,6 @@
 """Values with deadlines."""
 
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -62,8 +61,6 @@ class Timed:
 class TimedCache(Cache):
     """A cache whose values have deadlines, and are held with them."""
 
-    __slots__ = ("_cleaning", "_end", "_expiry")
-
     def __init__(self, *args: Any, lifetime: Lifetime, **options: Any) -> None:
         super().__init__(*args, **options)
         self._end = lifetime.end()
@@ -111,7 +108,7 @@ class TimedCache(Cache):
     def _discard(self, held: Timed) -> None:
         self._forget_deadline(held)
         if not self.is_live(held):  # the timer has not got to it
-            self._expirations += 1
+            self.counters.expirations += 1
 
     def _forget_deadline(self, held: Timed) -> None:
         if type(held.deadline) is Deadline:
@@ -142,7 +139,7 @@ class TimedCache(Cache):
             if held is not MISSING and held.deadline is deadline:
                 dropped.append(held)
                 self.values.remove(key)
-                self._expirations += 1
+                self.counters.expirations += 1
         return True
 
     def release_timer(self) -> None:

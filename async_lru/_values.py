@@ -31,6 +31,9 @@ class Values:
 
     __slots__ = ("_changing", "_lock", "_map", "_maxsize", "get", "touch")
 
+    #: A dict, or an OrderedDict where there is a bound.
+    _map: Any
+
     #: Return the value of a key, or a default.
     get: Callable[[Hashable, Any], Any]
     #: Make a key the most recently used; KeyError if it is not there.
@@ -39,7 +42,8 @@ class Values:
     def __init__(self, maxsize: int | None, lock: RLock) -> None:
         self._lock = lock
         self._maxsize = maxsize
-        self.clear()
+        self._changing = False
+        self._use_new_map()
 
     def __len__(self) -> int:
         return len(self._map)
@@ -99,8 +103,8 @@ class Values:
 
     def clear(self) -> list[tuple[Hashable, Any]]:
         """Take all values out and return them with their keys."""
-        items = self.items() if hasattr(self, "_map") else []
-        self._use({} if self._maxsize is None else OrderedDict())
+        items = self.items()
+        self._use_new_map()
         return items
 
     def after_fork(self, lock: RLock) -> None:
@@ -117,7 +121,7 @@ class Values:
         if broken is not self._map:
             return
         items = self.items()
-        self._use({} if self._maxsize is None else OrderedDict())
+        self._use_new_map()
         for key, value in items:
             if key is without:
                 continue
@@ -126,8 +130,9 @@ class Values:
             except Exception:  # noqa: BLE001, S112  # a key that cannot be compared
                 continue
 
-    def _use(self, values: Any) -> None:
+    def _use_new_map(self) -> None:
         self._changing = False
+        values: Any = {} if self._maxsize is None else OrderedDict()
         self._map = values
         self.get = values.get
         if self._maxsize is None:

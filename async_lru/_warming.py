@@ -23,12 +23,10 @@ def _arguments_of(given: Any) -> _Arguments:
             f"cache_warm takes tuples of arguments, not {given!r}: "
             "write (argument,) for a single one, or a mapping of keyword arguments"
         )
-    if (
-        len(given) == 2
-        and isinstance(given[0], tuple)
-        and isinstance(given[1], Mapping)
-    ):
-        return given
+    if len(given) == len(("args", "kwargs")):
+        args, kwargs = given
+        if isinstance(args, tuple) and isinstance(kwargs, Mapping):
+            return args, kwargs
     return given, {}
 
 

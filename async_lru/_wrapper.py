@@ -19,6 +19,7 @@ from typing import (
 
 from ._cache import Cache, check_predicate
 from ._calls import Call
+from ._introspection import info_of, memory_of, parameters_of, stats_of
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._warming import WarmCall, warm
 
@@ -116,11 +117,11 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         Works without a running loop, as do all but ``cache_put``, ``cache_refresh``,
         ``cache_warm`` and ``cache_close``.
         """
-        return self._cache.info()
+        return info_of(self._cache)
 
     def cache_parameters(self) -> CacheParameters:
         """Return maxsize, typed, tasks (the runs in flight) and closed."""
-        return self._cache.parameters()
+        return parameters_of(self._cache)
 
     def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Store *value* as the result for these arguments, without a run.
@@ -180,7 +181,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
 
         May be called from any thread.
         """
-        return self._cache.stats()
+        return stats_of(self._cache)
 
     def cache_memory(self) -> int | None:
         """Return about how many bytes keys and values take, or None.
@@ -189,7 +190,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         not be known. None where Python cannot tell, as on PyPy. Takes time in
         proportion to the contents.
         """
-        return self._cache.memory()
+        return memory_of(self._cache)
 
     def cache_clear(self) -> None:
         """Drop every value as ``cache_invalidate`` does, and zero the counters.
@@ -345,11 +346,11 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
         So it is with all methods that take no arguments of the function, unless
         the cache is the instance's own (``per_instance=True``).
         """
-        return self._cache.info()
+        return info_of(self._cache)
 
     def cache_parameters(self) -> CacheParameters:
         """Return ``cache_parameters()`` of the cache."""
-        return self._cache.parameters()
+        return parameters_of(self._cache)
 
     def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Tell whether a call with these arguments would be a hit."""
@@ -398,11 +399,11 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
 
     def cache_stats(self) -> CacheStats:
         """Return everything that the cache has counted."""
-        return self._cache.stats()
+        return stats_of(self._cache)
 
     def cache_memory(self) -> int | None:
         """Return about how many bytes keys and values of the cache take, or None."""
-        return self._cache.memory()
+        return memory_of(self._cache)
 
     def cache_clear(self) -> None:
         """Drop every value, those of other instances included."""
