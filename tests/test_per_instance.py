@@ -38,6 +38,11 @@ class Service:
     __hash__ = None  # type: ignore[assignment]
 
 
+@pytest.fixture(autouse=True)
+def _clear() -> None:
+    Service.method.cache_clear()  # which has counted for instances that have died
+
+
 async def test_each_instance_has_entries_of_its_own_C9() -> None:
     one, other = Service(), Service()  # equal, and cannot be hashed
     for key in (1, 2, 3, 3):
