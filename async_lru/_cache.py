@@ -257,15 +257,18 @@ class Cache:
             if not isinstance(error, CancelledError):
                 self.counters.failures += 1
             if self.runs.get(key) is run:
-                del self.runs[key]
                 dropped = self.note_failure(key, kept)
+                self._remove_run(run)
         del dropped
 
     def take_out(self, run: Run) -> None:
         """Let nobody join a run that is still in flight."""
         with self.lock:
-            if self.runs.get(run.key) is run:
-                del self.runs[run.key]
+            self._remove_run(run)
+
+    def _remove_run(self, run: Run) -> None:
+        if self.runs.get(run.key) is run:
+            self.runs.pop(run.key, None)  # a signal handler may have, just now
 
     def describe(self, key: Hashable) -> str:
         """Return how a call looks that has *key*."""

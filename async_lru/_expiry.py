@@ -15,6 +15,9 @@ from ._loops import call_in
 #: values would cost more than they do. What is overdue is not served meanwhile.
 ROUND = 0.001
 
+#: Seconds until the next round when a key's ``__eq__`` has raised in one.
+_RETRY = 1.0
+
 #: Outdated deadlines that are tolerated however few others there are.
 _SLACK = 32
 
@@ -131,6 +134,11 @@ class Expiry:
             self._outdated -= 1
         return deadline, key
 
+    def put_back(self, deadline: Deadline, key: Hashable) -> None:
+        """Undo ``pop_due``."""
+        deadline.key = key
+        heappush(self._heap, deadline)
+
     def clear(self) -> None:
         """Forget all deadlines and release the timer."""
         self._heap, self._source, self._outdated = [], [], 0
@@ -175,22 +183,22 @@ class Expiry:
             now = max(loop.time(), self._when)
             self._timer = None
             self._when = inf
-        more = True
+        pause = _RETRY
         try:
-            more = on_due(now)
+            pause = 0.0 if on_due(now) else ROUND
         finally:
             with self._lock:
                 if loop is self._loop and self._timer is None:
-                    self._go_on(loop, now, more=more)
+                    self._go_on(loop, now, pause)
 
-    def _go_on(self, loop: AbstractEventLoop, now: float, *, more: bool) -> None:
+    def _go_on(self, loop: AbstractEventLoop, now: float, pause: float) -> None:
         first = min(self._heap[:1] + self._source[:1], default=None)
         if first is None:
             return
-        if more:
-            self._set(now, loop, loop.call_soon)
+        if pause:
+            self._arm(max(first, now + pause), loop)
         else:
-            self._arm(max(first, now + ROUND), loop)
+            self._set(now, loop, loop.call_soon)
 
 
 def _tick(reference: "weakref.ref[Expiry]", loop: AbstractEventLoop) -> None:

@@ -216,19 +216,25 @@ class Run:
         """Give the outcome to *waiter*, a future of the run's loop."""
         self._waiters[waiter] = caller
 
-    def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> None:
-        """Forget a waiter whose call was ended by *error*, or waits no longer."""
+    def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> bool:
+        """Forget a waiter whose call was ended by *error*, or waits no longer.
+
+        Returns whether *error* is the failure of the run.
+        """
         if not self.ended:
             del self._waiters[waiter]
             if not self._waiters and not self._detached:
                 self._abandon()
-        elif waiter.done() and not waiter.cancelled():
-            failure = waiter.exception()
-            if failure is not None and failure is not error:
-                # The call was cancelled when it had been told, but had not resumed.
-                self._unheard -= 1
-                if not self._unheard:
-                    self._report(failure, _UNHEARD)
+            return False
+        if not waiter.done() or waiter.cancelled():
+            return False
+        failure = waiter.exception()
+        if failure is not None and failure is not error:
+            # The call was cancelled when it had been told, but had not resumed.
+            self._unheard -= 1
+            if not self._unheard:
+                self._report(failure, _UNHEARD)
+        return failure is not None and failure is error
 
     def detach(self) -> None:
         """Go on without waiters, because the cache itself wants the result."""

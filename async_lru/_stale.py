@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ._cache import disown
 from ._expiry import deadline_at
 from ._failures import duplicate
-from ._runs import current_caller
+from ._runs import Run, current_caller
 from ._timed import Timed, TimedCache
 from ._values import MISSING
 
@@ -95,18 +95,23 @@ class StaleCache(TimedCache):
         if held is not MISSING:
             return held.value
         del held
-        slow = self._grace.if_slow
-        if slow is None or self._value_within(key, self._grace.longest) is MISSING:
-            waiting = super().answer(key, args, kwargs)
-        else:
-            waiting = self._answer_in_time(key, args, kwargs, slow)
+        run, waiter = self.ask(key, args, kwargs)
         try:
-            return await waiting
-        except Exception:
-            value = self._value_within(key, self._grace.if_error)
+            if self._grace.if_slow is not None:
+                value = await self._value_if_slow(key, waiter, self._grace.if_slow)
+                if value is not MISSING:
+                    self._leave_behind(key, run, waiter)
+                    return value
+            return await waiter
+        except BaseException as error:
+            value = MISSING
+            if run.leave(waiter, error) and isinstance(error, Exception):
+                value = self._value_within(key, self._grace.if_error)
             if value is MISSING:
                 raise
             return value
+        finally:
+            del waiter  # see Cache.answer
 
     def _held_instead_of_run(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -146,32 +151,22 @@ class StaleCache(TimedCache):
         served_until = held.fresh_until + self._grace.while_revalidate
         return now < max(served_until, min(held.retry_at, held.deadline))
 
-    async def _answer_in_time(
-        self,
-        key: Hashable,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        seconds: float,
-    ) -> Any:
-        """Wait so long for a run, and then take the old value if it is still there."""
-        run, waiter = self.ask(key, args, kwargs)
-        try:
-            if seconds > 0 and not waiter.done():
-                await asyncio.wait({waiter}, timeout=seconds)
-            value = self._value_within(key, self._grace.longest)
-            if waiter.done() or value is MISSING:
-                return await waiter
-        except BaseException as error:
-            run.leave(waiter, error)
-            raise
+    async def _value_if_slow(self, key: Hashable, waiter: Any, seconds: float) -> Any:
+        """Return the old value if a run takes longer, and the value is still there."""
+        if self._value_within(key, self._grace.longest) is MISSING:
+            return MISSING
+        if seconds > 0 and not waiter.done():
+            await asyncio.wait({waiter}, timeout=seconds)
+        if waiter.done():
+            return MISSING
+        return self._value_within(key, self._grace.longest)
+
+    def _leave_behind(self, key: Hashable, run: Run, waiter: Any) -> None:
+        """Let a run go on without a call that has got the old value."""
+        if self.current_run(key) is run:
+            run.leave_behind(waiter)
         else:
-            if self.current_run(key) is run:
-                run.leave_behind(waiter)
-            else:
-                run.leave(waiter)
-            return value
-        finally:
-            del waiter
+            run.leave(waiter)
 
     def _value_within(self, key: Hashable, grace: float) -> Any:
         """Return the value of *key* up to *grace* seconds past its ttl, or MISSING."""

@@ -135,11 +135,17 @@ class TimedCache(Cache):
             if due is None:
                 return False
             deadline, key = due
-            held = MISSING if key is OUTDATED else self.values.get(key, MISSING)
-            if held is not MISSING and held.deadline is deadline:
-                dropped.append(held)
-                self.values.remove(key)
-                self.counters.expirations += 1
+            if key is OUTDATED:
+                continue
+            try:
+                held = self.values.get(key, MISSING)
+                if held is not MISSING and held.deadline is deadline:
+                    dropped.append(held)
+                    self.values.remove(key)
+                    self.counters.expirations += 1
+            except BaseException:  # from the __eq__ of a key
+                self._expiry.put_back(deadline, key)
+                raise
         return True
 
     def release_timer(self) -> None:
