@@ -61,6 +61,7 @@ async def plain(number: int, text: str) -> bool:
 
 in_place = alru_cache(plain)
 in_place_with_options = alru_cache(plain, ttl=3)
+without_life = alru_cache(plain, ttl=0, cancel_abandoned=False)
 of_partial = alru_cache(functools.partial(plain, 1))
 one_decorator = alru_cache(maxsize=1)
 first_of_two = one_decorator(plain)
@@ -112,6 +113,7 @@ async def functions() -> None:
     assert_type(await generic("ab"), str)  # beyond pyrefly
     assert_type(await in_place(1, "a"), bool)
     assert_type(await in_place_with_options(1, text="a"), bool)
+    assert_type(await without_life(1, text="a"), bool)
     assert_type(await of_partial("a"), bool)
     assert_type(await first_of_two(1, "a"), bool)
     assert_type(await second_of_two(1, "a"), bytes)
@@ -189,7 +191,9 @@ in_place_with_life = alru_cache(with_life.__wrapped__, ttl=lambda result: len(re
     ignore=("request",),
     stale_while_revalidate=10,
     stale_if_error=timedelta(minutes=1),
+    stale_if_slow=0.2,
     stale_retry=0.5,
+    cancel_abandoned=False,
     error_ttl={LookupError: 5, OSError: timedelta(seconds=1)},
 )
 async def with_much(rows: list[int], request: str = "") -> int:
@@ -217,6 +221,14 @@ async def load_dict(keys: list[int]) -> dict[int, float]:
     return {key: key / 2 for key in keys}
 
 
+def is_big(number: int) -> bool:
+    return number > 1
+
+
+def is_big_of(owner: Owner, number: int) -> bool:
+    return number > 1
+
+
 async def use_extensions(owner: Owner) -> None:
     assert_type(await with_life(1), bytes)
     assert_type(await in_place_with_life(1), bytes)
@@ -230,7 +242,16 @@ async def use_extensions(owner: Owner) -> None:
     assert_type(await with_life.cache_warm([(1,), (2,)]), list[bytes | BaseException])
     assert_type(with_life.cache_stats(), CacheStats)
     assert_type(owner.method.cache_stats().hit_rate, float)
-    assert_type(owner.method.cache_memory(), int)
+    assert_type(with_life.cache_stats().stale_hits, int)
+    assert_type(owner.method.cache_memory(), int | None)
+    await with_life.cache_warm([{"number": 1}, ((1,), {}), (2,)], concurrency=2)
+    await owner.method.cache_warm([((), {"number": 1})])
+    assert_type(with_life.cache_invalidate_where(is_big), int)
+    assert_type(owner.method.cache_invalidate_where(is_big), int)
+    assert_type(Owner.method.cache_invalidate_where(is_big_of), int)
+    assert_type(with_much.cache_invalidate_where(bool), int)
+    with_life.cache_open()
+    owner.method.cache_open()
     assert_type(await load_list(1), str)
     assert_type(await load_dict(1), float)
     assert_type(await owner.load(1), str)
