@@ -31,7 +31,7 @@ class Run:
     key: int
     waiters: list["Call"] = field(default_factory=list)
     in_background: bool = False
-    awaits: "Call | None" = None  # the call that its function waits for
+    awaits: "Call | None" = None  # the call that its function makes
     stubborn: bool = False  # whether it survives its cancellation
     cancelled: bool = False
     at_once: Any = None  # the outcome of a function that does not suspend
@@ -53,7 +53,7 @@ class Model:
     """What a cache does. An outcome is a value, or the type of an exception."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self.maxsize, self.ttl = options["maxsize"], options["ttl"]
+        self.maxsize, self.ttl = options["maxsize"], options.get("ttl")
         self.revalidate = options.get("stale_while_revalidate", 0)
         self.if_error = options.get("stale_if_error", 0)
         self.slow = options.get("stale_if_slow", NEVER)
@@ -141,18 +141,16 @@ class Model:
         loads = not isinstance(outcome, type)
         self.count.update(loads=loads, failures=fails)
         rescue = outcome
+        value = self.values.get(run.key)
+        if value and fails and outcome is not BaseException:
+            if value.fresh_until <= self.now < value.fresh_until + self.if_error:
+                rescue = value.outcome
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
-            value = self.values.get(run.key)
-            if loads or (issubclass(outcome, self.kept) and not value):
+            if loads or (not value and issubclass(outcome, self.kept)):
                 self.store(run.key, outcome)
-            elif fails and value:
+            elif value:
                 self.values[run.key] = value._replace(retry_at=self.now + 1)
-                if (
-                    outcome is not BaseException
-                    and self.now < value.fresh_until + self.if_error
-                ):
-                    rescue = value.outcome
         if fails and (run.in_background or not run.waiters):
             self.reported.append(outcome)
         for call in run.waiters:
@@ -224,7 +222,8 @@ class Model:
             value, run = self.values.get(call.key), call.run
             if call.gives_up_at <= self.now:
                 call.gives_up_at = NEVER
-                if value and run and self.runs.get(call.key) is run:
-                    run.in_background = True
+                if value and not isinstance(value.outcome, type):
+                    run.in_background |= self.runs.get(run.key) is run
                     run.waiters.remove(call)
                     self.answer(call, value.outcome)
+                    self.cancel_if_useless(run)

@@ -21,14 +21,20 @@ from model import NEVER, SLOW, TTL, Call, Model, Run
 
 from async_lru import alru_cache
 
-KEYS = st.integers(0, 3)
-STALE: list[dict[str, float]] = [
+KEYS = st.integers(0, 2)
+OUTCOMES = [int, ValueError, KeyError, asyncio.CancelledError, BaseException]
+WHILE_REVALIDATE = {"ttl": TTL, "stale_while_revalidate": 5}
+IF_ERROR = {"ttl": TTL, "stale_if_error": 12}
+TIMES: list[dict[str, Any]] = [
     {},
-    {"stale_while_revalidate": 5},
-    {"stale_if_error": 5},
-    {"stale_while_revalidate": 5, "stale_if_error": 12},
-    {"stale_while_revalidate": 5, "stale_if_error": 12, "stale_if_slow": SLOW},
-    {"stale_if_error": 12, "stale_if_slow": SLOW},
+    {"ttl": 0},
+    {"ttl": TTL},
+    {"ttl": lambda value: (None, TTL, 0)[value % 3]},
+    WHILE_REVALIDATE,
+    IF_ERROR,
+    WHILE_REVALIDATE | IF_ERROR,
+    IF_ERROR | {"stale_if_slow": SLOW},
+    WHILE_REVALIDATE | IF_ERROR | {"stale_if_slow": SLOW},
 ]
 COUNTERS = "hits joins stale_hits misses loads failures evictions expirations".split()
 
@@ -37,20 +43,17 @@ class CacheAgainstModel(RuleBasedStateMachine):
     """Does to a cache what hypothesis thinks of, and to the model the same."""
 
     @initialize(
-        maxsize=st.sampled_from([None, 0, 1, 2, 3]),
-        ttl=st.sampled_from([None, 0, TTL, lambda value: (None, TTL, 0)[value % 3]]),
-        stale=st.sampled_from(STALE),
+        maxsize=st.sampled_from([None, 1, 2]),
+        times=st.sampled_from(TIMES),
         error_ttl=st.sampled_from([None, {LookupError: TTL}]),
-        flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+        flags=st.tuples(*[st.booleans()] * 4),
     )
-    def make(
-        self, maxsize: Any, ttl: Any, stale: Any, error_ttl: Any, flags: Any
-    ) -> None:
-        cancels, per_instance, self.close_waits = flags
-        options: dict[str, Any] = {"maxsize": maxsize, "ttl": ttl}
-        if maxsize != 0:
-            options |= {"error_ttl": error_ttl, "cancel_abandoned": cancels}
-            options |= stale if ttl else {}
+    def make(self, maxsize: int | None, times: Any, error_ttl: Any, flags: Any) -> None:
+        stores, cancels, per_instance, self.close_waits = flags
+        options = {"maxsize": maxsize, "error_ttl": error_ttl, **times}
+        options["cancel_abandoned"] = cancels
+        if not stores and times in TIMES[:3]:
+            options = {"maxsize": 0, **times}
         self.model = Model(options)
         self.calls: list[tuple[Call, asyncio.Task[Any]]] = []
         self.controls: list[tuple[Run, asyncio.Future[Any]]] = []
@@ -101,11 +104,21 @@ class CacheAgainstModel(RuleBasedStateMachine):
 
     def settle(self) -> None:
         self.loop.run_until_complete(steps(20))
+        self.timers_are_late = False
 
     def start(self, *calls: Call) -> None:
         for call in calls:
             how = self.function.cache_refresh if call.refreshes else self.function
             self.calls.append((call, self.loop.create_task(how(call.key))))
+        self.settle()
+
+    def pick(self, data: st.DataObject) -> tuple[Run, "asyncio.Future[Any]"]:
+        return self.controls[data.draw(st.integers(0, len(self.controls) - 1))]
+
+    def end_run(self, run: Run, control: "asyncio.Future[Any]", outcome: Any) -> None:
+        outcome = self.new_value() if outcome is int else outcome
+        self.model.end(run, outcome)
+        control.set_result(outcome)
         self.settle()
 
     # What can happen
@@ -127,60 +140,81 @@ class CacheAgainstModel(RuleBasedStateMachine):
             self.model.end(run, run.at_once)
         self.start(*calls)
 
-    @rule(
-        data=st.data(),
-        outcome=st.sampled_from(
-            [int, ValueError, KeyError, asyncio.CancelledError, BaseException]
-        ),
-    )
+    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
     def end(self, data: st.DataObject, outcome: Any) -> None:
         if self.controls:
-            run, control = data.draw(st.sampled_from(self.controls))
-            outcome = self.new_value() if outcome is int else outcome
-            self.model.end(run, outcome)
-            control.set_result(outcome)
-            self.settle()
+            self.end_run(*self.pick(data), outcome)
 
-    @rule(data=st.data(), key=KEYS)
-    def call_from_inside(self, data: st.DataObject, key: int) -> None:
+    @rule(
+        key=KEYS,
+        age=st.sampled_from([0, 2, 6, 12]),
+        late=st.booleans(),
+        outcome=st.sampled_from([None, *OUTCOMES]),
+    )
+    def call_past_the_ttl(self, key: int, age: int, late: bool, outcome: Any) -> None:
+        self.put(key)
+        self.let_time_pass(TTL + age, late)
+        self.call([key, key], stubborn=False)
+        self.they_agree()
+        if outcome and self.controls:
+            self.end_run(*self.controls[-1], outcome)
+            self.call([key], stubborn=False)
+
+    @rule(data=st.data(), key=st.sampled_from([None, 0, 1, 2]))
+    def call_from_inside(self, data: st.DataObject, key: int | None) -> None:
+        if not self.controls:
+            return
+        caller, control = self.pick(data)
+        call_for = caller.key if key is None else key
         # Which of two runs that wait for a third ends first is for asyncio to say, and
         # so is which of two calls gives up first.
-        run, is_bounded = self.model.runs.get(key), self.model.maxsize is not None
+        run, is_bounded = self.model.runs.get(call_for), self.model.maxsize is not None
         branches = is_bounded and run and any(call.caller for call in run.waiters)
-        may_give_up = self.model.slow < NEVER and key in self.model.values
-        if self.controls and not branches and not may_give_up:
-            caller, control = data.draw(st.sampled_from(self.controls))
-            call = self.model.call(key, caller)
-            control.set_result(call)
-            if not call.run:
-                self.model.answer(call, call.outcome)
-            self.settle()
+        may_give_up = self.model.slow < NEVER and call_for in self.model.values
+        if branches or may_give_up:
+            return
+        call = self.model.call(call_for, caller)
+        control.set_result(call)
+        if not call.run:
+            self.model.answer(call, call.outcome)
+        self.settle()
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         if self.calls:
-            calls = st.lists(st.sampled_from(self.calls), min_size=1, unique=True)
-            for call, task in data.draw(calls):
+            numbers = st.sets(st.integers(0, len(self.calls) - 1), min_size=1)
+            for number in data.draw(numbers):
+                call, task = self.calls[number]
                 self.model.cancel(call)
                 task.cancel()
             self.settle()
 
-    @rule(key=KEYS)
-    def invalidate(self, key: int) -> None:
-        assert self.function.cache_invalidate(key) is self.model.drop(key)
+    @rule(keys=st.sets(KEYS), one_by_one=st.booleans())
+    def invalidate(self, keys: set[int], one_by_one: bool) -> None:
+        known = [key for key in sorted(keys) if self.model.drop(key)]
+        if one_by_one:
+            found = [key for key in sorted(keys) if self.function.cache_invalidate(key)]
+            assert found == known
+        else:
+            number = self.function.cache_invalidate_where(lambda key: key in keys)
+            assert number == len(known)
         self.settle()
 
-    @rule(keys=st.sets(KEYS))
-    def invalidate_where(self, keys: set[int]) -> None:
-        number = sum(self.model.drop(key) for key in keys)
-        assert self.function.cache_invalidate_where(lambda key: key in keys) == number
-        self.settle()
-
-    @rule()
-    def clear(self) -> None:
+    @rule(loop_changes=st.booleans())
+    def clear(self, loop_changes: bool) -> None:
+        """Clear the cache, or close the loop; then the next call is in another one."""
         self.model.clear()
-        self.function.cache_clear()
-        self.settle()
+        if not loop_changes:
+            self.function.cache_clear()
+            self.settle()
+            return
+        self.loop.set_exception_handler(lambda _, report: None)
+        self.loop.close()
+        self.dead += [self.loop, self.calls, self.controls]
+        self.calls, self.controls = [], []
+        self.model.in_flight.clear()
+        self.open_loop()
+        self.call([0], stubborn=False)
 
     @rule(key=KEYS)
     def put(self, key: int) -> None:
@@ -193,44 +227,25 @@ class CacheAgainstModel(RuleBasedStateMachine):
     def refresh(self, key: int) -> None:
         self.start(self.model.refresh(key))
 
-    @rule(seconds=st.sampled_from([1.0, SLOW, TTL - 1, TTL]), late=st.booleans())
+    @rule(seconds=st.sampled_from([1.0, SLOW, 5.0, TTL]), late=st.booleans())
     def let_time_pass(self, seconds: float, late: bool) -> None:
-        self.timers_are_late = late and self.model.slow == NEVER
+        waits_briefly = any(call.gives_up_at < NEVER for call, _ in self.calls)
         self.model.let_time_pass(seconds)
-        if not self.timers_are_late:
+        self.timers_are_late = True
+        if not late or waits_briefly:
             self.settle()
-
-    @rule(key=KEYS, age=st.sampled_from([0.0, 2.0, 6.0]))
-    def call_when_a_value_is_stale(self, key: int, age: float) -> None:
-        if self.model.revalidate or self.model.if_error:
-            self.put(key)
-            self.let_time_pass(TTL + age, late=False)
-            self.call([key, key], stubborn=False)
-
-    @rule()
-    def change_loops(self) -> None:
-        """The loop is closed with runs in flight, and the next call is in another."""
-        self.loop.set_exception_handler(lambda _, report: None)
-        self.loop.close()
-        self.dead += [self.loop, self.calls, self.controls]
-        self.calls, self.controls = [], []
-        self.model.clear()
-        self.model.in_flight.clear()
-        self.open_loop()
-        self.call([0], stubborn=False)
 
     # What must hold
 
     @invariant()
     def they_agree(self) -> None:
         if self.timers_are_late:  # let the next step find out
-            self.timers_are_late = False
             return
         model, function = self.model, self.function
         function(0).close()  # nothing happens before it is awaited
         self.other.method.cache_clear()  # another instance has another cache
         keys = model.keys()
-        assert [key for key in range(4) if function.cache_contains(key)] == keys
+        assert [key for key in range(3) if function.cache_contains(key)] == keys
         size = len(keys) if model.maxsize is None else min(len(keys), model.maxsize)
         info = model.count["hits"], model.count["misses"], model.maxsize, size
         assert function.cache_info() == info
@@ -266,11 +281,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
         self.settle()
         while self.controls:
             assert not closes.done()
-            run, control = self.controls[0]
-            value = self.new_value()
-            self.model.end(run, value)
-            control.set_result(value)
-            self.settle()
+            self.end_run(*self.controls[0], int)
         assert closes.done()
         self.they_agree()
         with pytest.raises(RuntimeError):
@@ -283,7 +294,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
 ignored = pytest.mark.filterwarnings("ignore::async_lru.AlruCacheLoopResetWarning")
 TestModel = ignored(CacheAgainstModel.TestCase)
 TestModel.settings = settings(
-    max_examples=int(os.environ.get("MODEL_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("MODEL_EXAMPLES", "200")),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
