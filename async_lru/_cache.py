@@ -82,12 +82,18 @@ class Cache:
             return value
         return MISSING
 
-    def put_held(self, key: Hashable, held: Any) -> Any:
-        """Store what ``hold`` returned; return what has to go, to die without the lock."""
-        former, evicted = self.values.insert(key, held)
-        if evicted is not MISSING:
-            self.counters.evictions += 1
-        return former, evicted
+    def put_held(self, key: Hashable, held: Any, run: Run | None) -> Any:
+        """Store what ``hold`` returned, while *run* is current if it comes from one.
+
+        Returns what has to go, to die without the lock; None if it was not stored.
+        """
+        while run is None or self.runs.get(key) is run:
+            dropped = self.values.insert(key, held)
+            if dropped is not None:
+                if dropped[1] is not MISSING:
+                    self.counters.evictions += 1
+                return dropped
+        return None
 
     def remove_held(self, key: Hashable) -> Any:
         """Drop what is held for *key* and return it, or MISSING."""
@@ -104,8 +110,8 @@ class Cache:
         """Return what is to be held for a failure, or None."""
         return None
 
-    def note_failure(self, key: Hashable, kept: Any) -> Any:
-        """Take note that the current run of *key* has failed; return what is dropped."""
+    def note_failure(self, run: Run, kept: Any) -> Any:
+        """Take note that a current run has failed; return what is dropped."""
 
     # Calls
 
@@ -235,7 +241,7 @@ class Cache:
         self.lock.acquire()  # with would cost 100 ns more
         try:
             if self.runs.get(key) is run:
-                dropped = self._replace(key, held)
+                dropped = self._store(key, held, run)
                 if self.runs.pop(key, None) is not run:
                     # A key's __eq__ or a signal handler has invalidated it just now.
                     dropped = dropped, self.remove_held(key)
@@ -245,8 +251,10 @@ class Cache:
             self.lock.release()
         del dropped
 
-    def _replace(self, key: Hashable, held: Any) -> Any:
-        return self.remove_held(key) if held is MISSING else self.put_held(key, held)
+    def _store(self, key: Hashable, held: Any, run: Run | None) -> Any:
+        if held is MISSING:
+            return self.remove_held(key)
+        return self.put_held(key, held, run)
 
     def run_failed(self, run: Run, error: BaseException) -> None:
         """Let nobody join the run any more, and keep the failure where that is asked."""
@@ -257,18 +265,16 @@ class Cache:
             if not isinstance(error, CancelledError):
                 self.counters.failures += 1
             if self.runs.get(key) is run:
-                dropped = self.note_failure(key, kept)
-                self._remove_run(run)
+                dropped = self.note_failure(run, kept)
+                if self.runs.pop(key, None) is not run:  # see run_succeeded
+                    dropped = dropped, self.remove_held(key)
         del dropped
 
     def take_out(self, run: Run) -> None:
         """Let nobody join a run that is still in flight."""
         with self.lock:
-            self._remove_run(run)
-
-    def _remove_run(self, run: Run) -> None:
-        if self.runs.get(run.key) is run:
-            self.runs.pop(run.key, None)  # a signal handler may have, just now
+            if self.runs.get(run.key) is run:
+                self.runs.pop(run.key, None)  # a signal handler may have, just now
 
     def describe(self, key: Hashable) -> str:
         """Return how a call looks that has *key*."""
@@ -314,7 +320,7 @@ class Cache:
         with self.lock:
             dropped = self.bind(loop)
             run = self.runs.pop(key, None)
-            former = self._replace(key, held) if self._shares else None
+            former = self._store(key, held, None) if self._shares else None
         disown(dropped)
         if run is not None:
             run.disown()
@@ -371,9 +377,10 @@ class Cache:
 
     def _start_over(self) -> Any:
         """Do what ``clear`` does; return what is to die, and to end, without the lock."""
-        runs, self.runs = self.runs, {}
+        runs = list(self.runs.values())
+        self.runs.clear()
         self.counters.zero()
-        return self.clear_held(), list(runs.values())
+        return self.clear_held(), runs
 
     # The cache as a whole
 

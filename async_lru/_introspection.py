@@ -53,5 +53,6 @@ def _size_of(cache: Cache) -> int:
     """Count the keys that have a value or a run that can be joined."""
     get = cache.values.get
     size = len(cache.values)
-    size += sum(get(key, MISSING) is MISSING for key in list(cache.runs))
+    for key, run in list(cache.runs.items()):
+        size += not run.ended and get(key, MISSING) is MISSING
     return size if cache.maxsize is None else min(size, cache.maxsize)

@@ -186,9 +186,10 @@ class StaleCache(TimedCache):
                     return KeptFailure(error, deadline)
         return None
 
-    def note_failure(self, key: Hashable, kept: Any) -> Any:
+    def note_failure(self, run: Run, kept: Any) -> Any:
+        key = run.key
         held = self.values.get(key, MISSING)
         if type(held) is Stale and self.is_live(held):  # it is of more use
             held.put_off(self.time() + self._grace.retry)
             return None
-        return None if kept is None else self.put_held(key, kept)
+        return None if kept is None else self.put_held(key, kept, run)

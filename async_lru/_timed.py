@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from ._cache import Cache
 from ._expiry import OUTDATED, Deadline, Expiry, deadline_at
+from ._runs import Run
 from ._values import MISSING
 
 #: Values dropped in one go; the loop gets its turn after each so many.
@@ -85,10 +86,14 @@ class TimedCache(Cache):
             return MISSING
         return MISSING if super().hit(key) is MISSING else held.value
 
-    def put_held(self, key: Hashable, held: Timed) -> Any:
+    def put_held(self, key: Hashable, held: Timed, run: Run | None) -> Any:
         if type(held.deadline) is Deadline:
             self._expiry.add(held.deadline, self.loop)
-        former, evicted = dropped = Cache.put_held(self, key, held)
+        dropped = Cache.put_held(self, key, held, run)
+        if dropped is None:
+            self._forget_deadline(held)
+            return None
+        former, evicted = dropped
         if evicted is not MISSING:
             self._forget_deadline(evicted)
         elif former is not MISSING:

@@ -25,7 +25,7 @@ class Values:
     An OrderedDict looks a key up several times in one operation. A key's ``__eq__``
     that changes the map in between, or raises, leaves it broken, and may crash the
     interpreter. Such a map is given up: a copy of its items takes its place, and
-    whoever finds the map replaced makes the change again. For the same reason
+    whoever finds the map replaced has to begin anew. For the same reason
     no map is ever cleared.
     """
 
@@ -53,10 +53,11 @@ class Values:
         # An OrderedDict iterates in steps, a dict does all at once.
         return list(cast("type[dict[Hashable, Any]]", dict).items(self._map))
 
-    def insert(self, key: Hashable, value: Any) -> tuple[Any, Any]:
+    def insert(self, key: Hashable, value: Any) -> tuple[Any, Any] | None:
         """Store *value* as the most recently used.
 
-        Returns the value that it replaces and the one that it evicts, or MISSING.
+        Returns the value that it replaces and the one that it evicts, or MISSING. None
+        if it could not be stored because a key's ``__eq__`` changed the map.
         """
         if self._changing:  # by the __eq__ of a key that is being looked up
             self._replace(self._map)
@@ -75,13 +76,11 @@ class Values:
                     _, evicted = values.popitem(_OLDEST)
         except BaseException as error:
             if values is self._map or not isinstance(error, KeyError):
-                self._replace(values, without=key)
+                self._replace(values, without=key if former is MISSING else MISSING)
                 raise
         finally:
             self._changing = False
-        if values is not self._map:
-            return self.insert(key, value)
-        return former, evicted
+        return (former, evicted) if values is self._map else None
 
     def remove(self, key: Hashable) -> Any:
         """Take a value out and return it, or MISSING."""
