@@ -105,8 +105,8 @@ async def shares_failures(peer: Peer) -> bool:
     return all(isinstance(call, ValueError) for call in calls) and runs == [1]
 
 
-@check("... and after the eviction of its entry")
-async def shares_evicted(peer: Peer) -> bool:
+@check("... even when newer calls fill the cache")
+async def shares_in_a_full_cache(peer: Peer) -> bool:
     slow = Slow(peer, maxsize=1)
     calls = [await slow.start(1), await slow.start(2), await slow.start(1)]
     slow.go_on.set()
