@@ -144,7 +144,7 @@ class Cache:
                 dropped = self.bind(loop)
             waiter = loop.create_future()
             run = self.runs.get(key)
-            if run is None or run.ended:
+            if run is None or not run.joinable:
                 run = self.admit(key, loop, waiter, caller)
                 self.counters.misses += 1
                 is_new = True
@@ -165,6 +165,7 @@ class Cache:
             return run, waiter  # noqa: TRY300  # before the last line
         except BaseException:
             run.ended = True  # no stack is left even to fail
+            run.joinable = False
             raise
         finally:
             del waiter  # see answer: a failure at once holds this frame, too
@@ -205,7 +206,7 @@ class Cache:
     def current_run(self, key: Hashable) -> Run | None:
         """Return the run of *key* that calls can join."""
         run = self.runs.get(key)
-        return None if run is None or run.ended else run
+        return run if run is not None and run.joinable else None
 
     def admit(
         self,
@@ -300,7 +301,7 @@ class Cache:
             self.lock.release()
         found = held is not MISSING and self.is_live(held)
         if run is not None:
-            found = found or not run.ended
+            found = found or run.joinable
             run.disown()
         return found
 
@@ -365,6 +366,7 @@ class Cache:
             return run, waiter  # noqa: TRY300  # before the last line
         except BaseException:
             run.ended = True
+            run.joinable = False
             raise
         finally:
             del waiter

@@ -54,5 +54,5 @@ def _size_of(cache: Cache) -> int:
     get = cache.values.get
     size = len(cache.values)
     for key, run in list(cache.runs.items()):
-        size += not run.ended and get(key, MISSING) is MISSING
+        size += run.joinable and get(key, MISSING) is MISSING
     return size if cache.maxsize is None else min(size, cache.maxsize)

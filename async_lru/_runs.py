@@ -92,6 +92,7 @@ class Run:
         "_unheard",
         "_waiters",
         "ended",
+        "joinable",
         "key",
         "loop",
         "task",
@@ -122,6 +123,8 @@ class Run:
         self.loop = loop
         self.task = None
         self._waiters = {} if waiter is None else {waiter: caller}
+        #: Whether calls may join it while it is among the cache's runs.
+        self.joinable = True
         #: Whether the function has finished and the waiters were told.
         self.ended = False
         #: Whether it goes on when nobody waits for it ...
@@ -260,10 +263,10 @@ class Run:
             self.cancel()
 
     def _abandon(self) -> None:
-        try:
+        self.joinable = False
+        with suppress(Exception):  # from a key's __eq__: nobody is to get that here
             self._cache.take_out(self)
-        finally:
-            call_in(self.loop, self.cancel)
+        call_in(self.loop, self.cancel)
 
     def cancel(self) -> None:
         """Cancel the task, once: it may take its time to clean up."""
@@ -351,6 +354,7 @@ class Run:
         """Mark the run as ended and return the futures that wait for it."""
         waiters = self._waiters
         self.ended = True
+        self.joinable = False
         self._cache.in_flight.discard(self)
         # What outlives the run may hold it, through its context: leave it empty.
         del self._cache, self.key, self._waiters

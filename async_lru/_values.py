@@ -43,7 +43,7 @@ class Values:
         self._lock = lock
         self._maxsize = maxsize
         self._changing = False
-        self._use_new_map()
+        self._use(self._new_map())
 
     def __len__(self) -> int:
         return len(self._map)
@@ -72,8 +72,8 @@ class Values:
                 _set_item(values, key, value)  # the order is right
             else:
                 values[key] = value
-                if self._maxsize is not None and len(values) > self._maxsize:
-                    _, evicted = values.popitem(_OLDEST)
+            if self._maxsize is not None and len(values) > self._maxsize:
+                _, evicted = values.popitem(_OLDEST)
         except BaseException as error:
             if values is self._map or not isinstance(error, KeyError):
                 self._replace(values, without=key if former is MISSING else MISSING)
@@ -103,7 +103,7 @@ class Values:
     def clear(self) -> list[tuple[Hashable, Any]]:
         """Take all values out and return them with their keys."""
         items = self.items()
-        self._use_new_map()
+        self._use(self._new_map())
         return items
 
     def after_fork(self, lock: RLock) -> None:
@@ -117,21 +117,29 @@ class Values:
 
         The very key *without*, which could not be inserted, is left out.
         """
-        if broken is not self._map:
-            return
-        items = self.items()
-        self._use_new_map()
-        for key, value in items:
-            if key is without:
-                continue
-            try:
-                self._map[key] = value
-            except Exception:  # noqa: BLE001, S112  # a key that cannot be compared
-                continue
+        items = [item for item in self.items() if item[0] is not without]
+        copy = None
+        while broken is self._map and copy is None:
+            copy = self._map_of(items)
+        if broken is self._map:
+            self._use(copy)
 
-    def _use_new_map(self) -> None:
+    def _map_of(self, items: list[tuple[Hashable, Any]]) -> Any:
+        """Return a new map of *items*; if one fails take it out, and return None."""
+        values = self._new_map()
+        for place, (key, value) in enumerate(items):
+            try:
+                values[key] = value
+            except Exception:  # noqa: BLE001  # a key that cannot be compared
+                del items[place]
+                return None
+        return values
+
+    def _new_map(self) -> Any:
+        return {} if self._maxsize is None else OrderedDict()
+
+    def _use(self, values: Any) -> None:
         self._changing = False
-        values: Any = {} if self._maxsize is None else OrderedDict()
         self._map = values
         self.get = values.get
         if self._maxsize is None:

@@ -1329,7 +1329,8 @@ def re_entrancy(chance: Chance) -> None:
     )
     comparisons = chance.random() < 0.7
     deaths = chance.random() < 0.5
-    subject.single = not deaths
+    # A call that a comparison makes at once begins inside the look-up of another.
+    subject.single = not deaths and not comparisons
     rate = chance.choice((0.02, 0.1, 0.5))
     raises = chance.random() < 0.4
     if raises:
