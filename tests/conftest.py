@@ -1,8 +1,9 @@
 """What the tests share: stepping the loop, a clock to turn, runs to end at will."""
 
 import asyncio
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,6 +27,29 @@ measurable = pytest.mark.skipif(
 needs_eager = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="eager tasks are new in 3.12"
 )
+
+
+#: Seconds after which a test that hangs fails, where signals can end it.
+LIMIT = 60
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let a test that waits for ever fail."""
+    is_slow = any(map(item.get_closest_marker, ("once", "more")))
+    if is_slow or not hasattr(signal, "setitimer"):
+        return (yield)
+
+    def fail(*_: object) -> None:
+        pytest.fail(f"took more than {LIMIT} seconds")
+
+    former = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT, 1)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
 
 
 async def steps(number: int = 5) -> None:
