@@ -30,7 +30,7 @@ needs_eager = pytest.mark.skipif(
 
 
 #: Seconds after which a test that hangs fails, where signals can end it.
-LIMIT = 60
+LIMIT = 300
 
 
 @pytest.hookimpl(wrapper=True)
