@@ -169,11 +169,12 @@ class StaleCache(TimedCache):
             run.leave(waiter)
 
     def _value_within(self, key: Hashable, grace: float) -> Any:
-        """Return the value of *key* up to *grace* seconds past its ttl, or MISSING."""
+        """Return the value of *key* that is past its ttl, but not by *grace* seconds."""
         held = self.values.get(key, MISSING)
-        if type(held) is Stale and self.time() < held.fresh_until + grace:
-            return held.value
-        return MISSING
+        if type(held) is not Stale:
+            return MISSING
+        past = self.time() - held.fresh_until
+        return held.value if 0 <= past < grace else MISSING
 
     # The ends of runs
 
