@@ -188,17 +188,16 @@ class Model:
             self.count["evictions"] += 1
 
     def put(self, key: int, outcome: Any) -> None:
+        self.expire()
         if self.maxsize != 0:
             self.drop(key)
             self.store(key, outcome)
 
-    def drop(self, key: int) -> bool:
-        """Drop the value and let nobody join the run; return whether there was any."""
-        self.expire()
-        value, run = self.values.pop(key, None), self.runs.pop(key, None)
-        if run:
+    def drop(self, key: int) -> None:
+        """Drop the value and let nobody join the run."""
+        self.values.pop(key, None)
+        if run := self.runs.pop(key, None):
             self.cancel_if_useless(run)
-        return bool(value or run)
 
     def clear(self) -> None:
         for key in self.keys():

@@ -112,6 +112,8 @@ def functions(chance: random.Random) -> list[AlruCacheWrapper[[int], int]]:
             "stale_if_error": 0.05,
             "stale_retry": 0.005,
         },
+        {"maxsize": 100, "ttl": 0.02, "stale_if_error": 0.05, "stale_if_slow": 0.002},
+        {"maxsize": 100, "cancel_abandoned": False},
     ]
     cached = [alru_cache(**kind)(origin) for kind in options]
 
@@ -165,6 +167,8 @@ async def caller(
             )
         elif luck < 0.98:
             function.cache_invalidate(number)
+        elif luck < 0.981:
+            function.cache_invalidate_where(lambda *key: key[-1] % 10 == number % 10)
         elif luck < 0.985:
             function.cache_put(3 * number, number)
         elif luck < 0.995:
@@ -227,6 +231,7 @@ async def load(
     for function in cached:
         await function.cache_close()
         assert function.cache_parameters()["tasks"] == 0
+        function.cache_open()
         assert function.cache_info().currsize == 0
     # What fails when all its callers have gone is for the exception handler.
     tally.complaints = [said for said in tally.complaints if "Unlucky" not in said]

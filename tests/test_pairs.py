@@ -1,4 +1,4 @@
-"""Every option with every other: what works together, and what is refused.
+"""Every option with every other: what works together, and what is refused. B9, C.
 
 The table in the documentation is checked against the one here.
 """
@@ -26,10 +26,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "per_instance": {"per_instance": True},
     "stale_while_revalidate": {"stale_while_revalidate": 20},
     "stale_if_error": {"stale_if_error": 20},
+    "stale_if_slow": {"stale_if_slow": 5},
     "error_ttl": {"error_ttl": {LookupError: 10}},
+    "cancel_abandoned": {"cancel_abandoned": False},
 }
 #: Options that make no sense without a ttl.
-NEED_TTL = {"jitter", "stale_while_revalidate", "stale_if_error"}
+NEED_TTL = {"jitter", "stale_while_revalidate", "stale_if_error", "stale_if_slow"}
+#: Options of which stale_if_slow needs one.
+STALE = {"stale_while_revalidate", "stale_if_error"}
 
 REFUSED = {
     frozenset({"typed", "key"}),
@@ -37,11 +41,17 @@ REFUSED = {
     frozenset({"maxsize=0", "stale_if_error"}),
     frozenset({"maxsize=0", "error_ttl"}),
 }
-#: Two values of one option.
-SAME = {frozenset({"maxsize=None", "maxsize=0"}), frozenset({"ttl", "ttl callable"})}
+#: Two values of one option, or an option that needs one that is refused.
+NO_PAIRS = {
+    frozenset({"maxsize=None", "maxsize=0"}),
+    frozenset({"ttl", "ttl callable"}),
+    frozenset({"maxsize=0", "stale_if_slow"}),
+}
 
 PAIRS = [
-    pair for pair in itertools.combinations(OPTIONS, 2) if frozenset(pair) not in SAME
+    pair
+    for pair in itertools.combinations(OPTIONS, 2)
+    if frozenset(pair) not in NO_PAIRS
 ]
 
 
@@ -49,6 +59,8 @@ def options_of(pair: tuple[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if NEED_TTL & set(pair) and not {"ttl", "ttl callable"} & set(pair):
         options["ttl"] = 10
+    if "stale_if_slow" in pair and not STALE & set(pair):
+        options["stale_if_error"] = 20
     for name in pair:
         options |= OPTIONS[name]
     return options
@@ -126,7 +138,7 @@ async def test_a_pair_works_or_is_refused(pair: tuple[str, str], clock: Clock) -
     method.cache_put("old", 8)
     await clock.advance(11)
     has_ttl = "ttl" in options
-    stale = has_ttl and bool({"stale_while_revalidate", "stale_if_error"} & set(pair))
+    stale = bool(STALE & set(options))
     assert method.cache_contains(8) is (stores and (stale or not has_ttl))
     result = await outcome(method(8))
     if stores and (stale or not has_ttl):
