@@ -1,6 +1,7 @@
 """What the tests share: stepping the loop, a clock to turn, runs to end at will."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -8,9 +9,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import async_lru
 from async_lru import AlruCacheWrapper, alru_cache
 
 pytest_plugins = ["pytester"]
+
+# Other processes that tests start test the same package.
+PLACE = os.path.dirname(os.path.dirname(os.path.abspath(async_lru.__file__)))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [PLACE, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 needs_refcount = pytest.mark.skipif(
     sys.implementation.name != "cpython", reason="needs reference counting"

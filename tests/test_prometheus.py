@@ -53,6 +53,8 @@ async def test_everything_is_told(controlled: Any, clock: Clock) -> None:
     assert {name.removeprefix(prefix): told[name, "mine"] for name, _ in told} == {
         "hit_total": 2,
         "join_total": 1,
+        "stale_hit_total": 0,
+        "stale_hit_total": 0,
         "miss_total": 4,
         "load_failure_total": 1,
         "eviction_total": 1,
@@ -77,7 +79,16 @@ async def test_the_types_are_those_of_the_metrics() -> None:
     }
     assert kinds == {
         **dict.fromkeys(
-            ["hit", "join", "miss", "load_failure", "eviction", "expiration"], "counter"
+            [
+                "hit",
+                "join",
+                "stale_hit",
+                "miss",
+                "load_failure",
+                "eviction",
+                "expiration",
+            ],
+            "counter",
         ),
         **dict.fromkeys(["entries", "max_entries", "loads_in_flight"], "gauge"),
         "load_duration_seconds": "summary",
