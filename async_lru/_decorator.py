@@ -234,7 +234,7 @@ def _split(first: Any) -> tuple[Any, int | None]:
         return first, 128
     raise TypeError(
         f"maxsize must be an int or None, not {first!r}: "
-        "pass a number of entries, or None for no bound"
+        "pass a number of values, or None for no bound"
     )
 
 

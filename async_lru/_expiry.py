@@ -87,8 +87,7 @@ class Expiry:
         heappush(self._heap, deadline)
         if self._source:
             self._clean()
-        if deadline < self._when and loop is not None:
-            self.disarm()
+        if loop is not None:
             self._arm(deadline, loop)
 
     def discard(self, deadline: Deadline) -> None:
@@ -158,20 +157,19 @@ class Expiry:
         self._when = inf
 
     def _arm(self, when: float, loop: AbstractEventLoop) -> None:
-        self._set(when, loop, loop.call_at, when)
-
-    def _set(
-        self,
-        when: float,
-        loop: AbstractEventLoop,
-        call: Callable[..., Handle],
-        *args: float,
-    ) -> None:
-        # Neither the cache nor the context of the call that happens to set the timer
-        # is to be kept alive by it.
-        self._timer = call(*args, _tick, weakref.ref(self), loop, context=Context())
+        """Have *loop* call back at *when*, if nothing sooner is set."""
+        if when >= self._when:
+            return
+        self.disarm()
+        # In this order: a signal handler that disarms in between leaves no timer that
+        # is believed to be set.
         self._loop = loop
         self._when = when
+        # Neither the cache nor the context of the call that happens to set the timer
+        # is to be kept alive by it.
+        self._timer = loop.call_at(
+            when, _tick, weakref.ref(self), loop, context=Context()
+        )
 
     def tick(self, loop: AbstractEventLoop) -> None:
         """Have dropped what is due, and set the timer for what comes next."""
@@ -188,17 +186,13 @@ class Expiry:
             pause = 0.0 if on_due(now) else ROUND
         finally:
             with self._lock:
-                if loop is self._loop and self._timer is None:
+                if loop is self._loop:
                     self._go_on(loop, now, pause)
 
     def _go_on(self, loop: AbstractEventLoop, now: float, pause: float) -> None:
         first = min(self._heap[:1] + self._source[:1], default=None)
-        if first is None:
-            return
-        if pause:
+        if first is not None:
             self._arm(max(first, now + pause), loop)
-        else:
-            self._set(now, loop, loop.call_soon)
 
 
 def _tick(reference: "weakref.ref[Expiry]", loop: AbstractEventLoop) -> None:

@@ -164,13 +164,13 @@ def _checked_ttl(ttl: Any, jitter: Any) -> dict[str, Any]:
         seconds = found["jitter"] = _seconds("jitter", jitter)
         if ttl is None:
             raise ValueError(
-                f"jitter={jitter!r} requires a ttl: it is added to the ttl of each "
-                "entry, so pass a ttl too or leave the jitter out"
+                f"jitter requires ttl to be set: jitter={jitter!r} is added to the ttl "
+                "of each value, so pass a ttl too or leave jitter out"
             )
         if seconds < 0 or isinf(seconds):
             raise ValueError(
-                f"jitter must be a finite number of seconds from 0 up, not {jitter!r}: "
-                "leave it out for none"
+                f"jitter must be non-negative and finite, not {jitter!r}: pass a number "
+                "of seconds, or leave it out for none"
             )
     return found
 

@@ -162,6 +162,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         self._totals_of_gone = stats_of(self._cache)
 
     def _after_fork(self) -> None:
+        self._is_adding = False
         for cache in [self._cache, *self._all()]:
             cache.after_fork()
 

@@ -166,7 +166,13 @@ class Run:
             self._starting = False
         except BaseException as error:  # noqa: BLE001  # told to the waiters
             self._starting = False
-            self._fail_to_begin(error, coroutine)
+            try:
+                if self.task is None:
+                    coroutine.close()
+                else:  # it has begun, and its loop raised afterwards
+                    self.task.cancel()
+            finally:
+                self._fail(error)
         else:
             if task.done() and not self.ended and not task.cancelled():
                 failure = task.exception()
@@ -193,16 +199,6 @@ class Run:
                 raise
         else:
             self._succeed(value, clock() - started)
-
-    def _fail_to_begin(
-        self, error: BaseException, coroutine: Coroutine[Any, Any, None]
-    ) -> None:
-        task = self.task
-        self._fail(error)
-        if task is None:
-            coroutine.close()
-        else:  # it has begun, and its loop raised afterwards
-            task.cancel()
 
     def _end_unbegun(self, task: "Task[Any]") -> None:
         """End the run of a task that was cancelled before it could begin."""

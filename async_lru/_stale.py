@@ -169,12 +169,12 @@ class StaleCache(TimedCache):
             run.leave(waiter)
 
     def _value_within(self, key: Hashable, grace: float) -> Any:
-        """Return the value of *key* that is past its ttl, but not by *grace* seconds."""
+        """Return the value of *key* if it is not past its ttl by *grace* seconds."""
         held = self.values.get(key, MISSING)
         if type(held) is not Stale:
             return MISSING
         past = self.time() - held.fresh_until
-        return held.value if 0 <= past < grace else MISSING
+        return held.value if grace and past < grace else MISSING
 
     # The ends of runs
 

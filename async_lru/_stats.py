@@ -34,13 +34,13 @@ class CacheInfo(NamedTuple):
     .. versionadded:: 3.0
     """
 
-    #: Calls answered by an entry, finished or in flight.
+    #: Calls that found a value, or a run in flight to join.
     hits: int
     #: Calls that started a run.
     misses: int
-    #: The bound on entries, or None where there is none.
+    #: How many values are kept at most, or None for no bound.
     maxsize: int | None
-    #: Entries held now, those whose run is still in flight included.
+    #: Keys that have a value now, or a run that calls can join.
     currsize: int
 
 
@@ -50,11 +50,11 @@ class CacheParameters(TypedDict):
     .. versionadded:: 3.0
     """
 
-    #: The bound on entries, or None where there is none.
+    #: How many values are kept at most, or None for no bound.
     maxsize: int | None
     #: Whether arguments of different types are kept apart.
     typed: bool
-    #: Runs in flight, those whose entry was dropped included.
+    #: Runs in flight, those that can no longer be joined included.
     tasks: int
     #: Whether ``cache_close()`` was called.
     closed: bool
@@ -66,7 +66,7 @@ class CacheStats(NamedTuple):
     .. versionadded:: 3.0
     """
 
-    #: Calls answered by an entry, finished or in flight.
+    #: Calls that found a value, or a run in flight to join.
     hits: int
     #: Hits that waited for a run in flight.
     joins: int
@@ -78,17 +78,17 @@ class CacheStats(NamedTuple):
     loads: int
     #: Runs that raised or could not be started; those that were cancelled are none.
     failures: int
-    #: Entries dropped because there were more than maxsize.
+    #: Values dropped because there were more than maxsize.
     evictions: int
-    #: Entries dropped because their time had come.
+    #: Values dropped because their time had come.
     expirations: int
     #: Seconds, by the loop's clock, that loads took.
     load_seconds: float
-    #: Runs in flight, those whose entry was dropped included.
+    #: Runs in flight, those that can no longer be joined included.
     in_flight: int
-    #: Entries held now.
+    #: Keys that have a value now, or a run that calls can join.
     currsize: int
-    #: The bound on entries, or None where there is none.
+    #: How many values are kept at most, or None for no bound.
     maxsize: int | None
     #: The ttl option in seconds, or the callable that decides, or None.
     ttl: Any

@@ -112,7 +112,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         return self._cache.invalidate_where(predicate)
 
     def cache_info(self) -> CacheInfo:
-        """Return hits, misses, maxsize and the number of entries.
+        """Return hits, misses, maxsize and the number of keys.
 
         Works without a running loop, as do all but ``cache_put``, ``cache_refresh``,
         ``cache_warm`` and ``cache_close``.

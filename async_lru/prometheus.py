@@ -21,16 +21,17 @@ __all__ = ("CacheCollector",)
 
 #: Metrics by the ends of their names: the field of CacheStats, and what is said of it.
 _COUNTERS = {
-    "hit": ("hits", "Calls answered by an entry, finished or in flight"),
+    "hit": ("hits", "Calls that found a value, or a run in flight to join"),
     "join": ("joins", "Hits that waited for a run in flight"),
+    "stale_hit": ("stale_hits", "Hits that got a value past its ttl at once"),
     "miss": ("misses", "Calls that started a run"),
     "load_failure": ("failures", "Runs that raised"),
-    "eviction": ("evictions", "Entries dropped because there were too many"),
-    "expiration": ("expirations", "Entries dropped because their time had come"),
+    "eviction": ("evictions", "Values dropped because there were too many"),
+    "expiration": ("expirations", "Values dropped because their time had come"),
 }
 _GAUGES = {
-    "entries": ("currsize", "Entries held, those of runs in flight included"),
-    "max_entries": ("maxsize", "Entries held at most, where there is a bound"),
+    "entries": ("currsize", "Keys that have a value or a run that calls can join"),
+    "max_entries": ("maxsize", "Values kept at most, where there is a bound"),
     "loads_in_flight": ("in_flight", "Runs in flight"),
 }
 
@@ -79,7 +80,6 @@ class CacheCollector(Collector):
                 )
         self._caches = None if caches is None else dict(caches)
         self._namespace = namespace
-        self._stats()  # from now on all loads are timed
 
     def describe(self) -> Iterable[Metric]:
         """Return the metrics without their values."""

@@ -17,7 +17,7 @@ __all__ = ("caching_disabled", "reset_caches")
 def reset_caches() -> None:
     """Make every decorated function as it was when it was decorated.
 
-    Entries and counters go, closed caches take calls again, and the next call of each
+    Values and counters go, closed caches take calls again, and the next call of each
     may come from any event loop without an ``AlruCacheLoopResetWarning``. Runs in flight
     go on for those who wait for them, and are not stored. Needs no running loop.
     """
