@@ -142,8 +142,8 @@ class Model:
         self.count.update(loads=loads, failures=fails)
         rescue = outcome
         value = self.values.get(run.key)
-        if value and fails and outcome is not BaseException:
-            if value.fresh_until <= self.now < value.fresh_until + self.if_error:
+        if fails and outcome is not BaseException and self.can_be_given(value):
+            if self.now < value.fresh_until + self.if_error and self.if_error:
                 rescue = value.outcome
         if self.runs.get(run.key) is run:
             del self.runs[run.key]
@@ -155,6 +155,10 @@ class Model:
             self.reported.append(outcome)
         for call in run.waiters:
             self.answer(call, outcome if call.refreshes else rescue)
+
+    def can_be_given(self, value: Value | None) -> bool:
+        """Tell whether a value can be given to a call instead of what a run gives."""
+        return value is not None and not isinstance(value.outcome, type)
 
     def cancel_if_useless(self, run: Run) -> None:
         """Cancel a run that nobody waits for, unless it is to go on and can store."""
@@ -221,7 +225,7 @@ class Model:
             value, run = self.values.get(call.key), call.run
             if call.gives_up_at <= self.now:
                 call.gives_up_at = NEVER
-                if value and not isinstance(value.outcome, type):
+                if self.can_be_given(value):
                     run.in_background |= self.runs.get(run.key) is run
                     run.waiters.remove(call)
                     self.answer(call, value.outcome)

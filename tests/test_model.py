@@ -166,12 +166,13 @@ class CacheAgainstModel(RuleBasedStateMachine):
             return
         caller, control = self.pick(data)
         call_for = caller.key if key is None else key
-        # Which of two runs that wait for a third ends first is for asyncio to say, and
-        # so is which of two calls gives up first.
-        run, is_bounded = self.model.runs.get(call_for), self.model.maxsize is not None
-        branches = is_bounded and run and any(call.caller for call in run.waiters)
-        may_give_up = self.model.slow < NEVER and call_for in self.model.values
-        if branches or may_give_up:
+        # Which of two that wait for a run goes on first is for asyncio to say. It must
+        # not decide what is evicted, nor who finds a stale value.
+        model, run = self.model, self.model.runs.get(call_for)
+        branches = run and any(call.caller for call in run.waiters)
+        if model.maxsize is not None and (branches or model.if_error):
+            return
+        if model.slow < NEVER and call_for in model.values:
             return
         call = self.model.call(call_for, caller)
         control.set_result(call)
