@@ -416,7 +416,7 @@ def use_in_four_loops(options: dict[str, Any]) -> None:
         return key
 
     async def call(key: int, chance: random.Random) -> None:
-        choice = chance.randrange(16)
+        choice = chance.randrange(8)
         if choice == 0:
             function.cache_invalidate(key)
         elif choice == 1:
