@@ -292,7 +292,6 @@ class Cache:
 
     def invalidate(self, key: Hashable) -> bool:
         """Drop the value, and let nobody join the run; tell if there was either."""
-        hash(key)  # an empty dict does not ask
         self.lock.acquire()  # with would cost 100 ns more
         try:
             held = self.remove_held(key)

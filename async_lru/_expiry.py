@@ -109,7 +109,10 @@ class Expiry:
         """Look at a few more deadlines of the heap that is being cleaned out."""
         source = self._source
         for _ in range(min(_PACE, len(source))):
-            deadline = source.pop()  # the last of a heap leaves a heap
+            try:
+                deadline = source.pop()  # the last of a heap leaves a heap
+            except IndexError:  # a signal handler came in between
+                break
             if deadline.key is OUTDATED:
                 self._outdated -= 1
             else:
@@ -123,11 +126,14 @@ class Expiry:
         The key is OUTDATED if the deadline is.
         """
         heap, source = self._heap, self._source
-        if source and not (heap and heap[0] <= source[0]):
-            heap = source
-        if not heap or heap[0] > now:
+        try:
+            if source and not (heap and heap[0] <= source[0]):
+                heap = source
+            if not heap or heap[0] > now:
+                return None
+            deadline = heappop(heap)
+        except IndexError:  # a signal handler came in between
             return None
-        deadline = heappop(heap)
         key, deadline.key = deadline.key, OUTDATED
         if key is OUTDATED:
             self._outdated -= 1

@@ -89,7 +89,9 @@ class Values:
         self._changing = True
         values: Any = self._map
         try:
-            value = values.pop(key, MISSING)
+            value = values.get(key, MISSING)
+            if value is not MISSING:
+                del values[key]  # with pop a key that raises crashes Python 3.13t
         except BaseException:
             self._replace(values)
             raise
@@ -130,7 +132,7 @@ class Values:
         for place, (key, value) in enumerate(items):
             try:
                 values[key] = value
-            except Exception:  # noqa: BLE001  # a key that cannot be compared
+            except Exception:  # noqa: BLE001, PERF203  # it cannot be compared
                 del items[place]
                 return None
         return values

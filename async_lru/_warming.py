@@ -81,20 +81,27 @@ class _Warming:
         ]
         try:
             # Not gather, which would cancel the workers before they can know why.
-            ended: set[asyncio.Task[None]] = set()
             if workers:
-                ended, _ = await asyncio.wait(
-                    workers, return_when=asyncio.FIRST_EXCEPTION
-                )
-            for worker in ended:
-                worker.result()
+                await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for worker in workers:
+                if worker.done():
+                    worker.result()
             return self._outcomes
         finally:
             self._stopped = True
             self._outcomes = []
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await self._end(workers)
+
+    async def _end(self, workers: "list[asyncio.Task[None]]") -> None:
+        """Cancel *workers* and wait for them; their exceptions are known."""
+        for worker in workers:
+            worker.cancel()
+        while pending := [worker for worker in workers if not worker.done()]:
+            await asyncio.wait(pending)
+        for worker in workers:
+            if not worker.cancelled():
+                worker.exception()
+        workers.clear()  # they know the task that waited, whose traceback knows them
 
     async def _work(self) -> None:
         """Make one call after the other."""
