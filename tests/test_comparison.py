@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("tracemalloc")  # which PyPy has not
+
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
