@@ -73,7 +73,9 @@ class Values:
             else:
                 values[key] = value
             if self._maxsize is not None and len(values) > self._maxsize:
-                _, evicted = values.popitem(_OLDEST)
+                evicted = (
+                    values.popitem(_OLDEST)[1] if _HAS_GIL else _pop_oldest(values)
+                )
         except BaseException as error:
             if values is self._map or not isinstance(error, KeyError):
                 self._replace(values, without=key if former is MISSING else MISSING)
@@ -91,7 +93,7 @@ class Values:
         try:
             value = values.get(key, MISSING)
             if value is not MISSING:
-                del values[key]  # with pop a key that raises crashes Python 3.13t
+                del values[key]  # see _pop_oldest
         except BaseException:
             self._replace(values)
             raise
@@ -148,10 +150,18 @@ class Values:
             self.touch = callable  # any cheap function: there is no order to keep
         elif _HAS_GIL:
             self.touch = values.move_to_end
-        else:  # pragma: no-gil
+        else:  # pragma: gil
             self.touch = self._touch_locked
 
-    def _touch_locked(self, key: Hashable) -> None:  # pragma: no-gil
+    def _touch_locked(self, key: Hashable) -> None:  # pragma: gil
         """Without the GIL an OrderedDict takes one thread at a time."""
         with self._lock:
             self._map.move_to_end(key)
+
+
+def _pop_oldest(values: Any) -> Any:  # pragma: gil
+    """Do what popitem does, and pop: a key that raises there crashes Python 3.13t."""
+    oldest = next(iter(values))
+    value = values[oldest]
+    del values[oldest]
+    return value

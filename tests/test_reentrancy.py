@@ -1,6 +1,7 @@
 """Keys that call the cache back, or raise, while they are compared: A2, B1, B15."""
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
@@ -267,6 +268,7 @@ async def test_caches_of_instances_may_die_inside_each_other_C9_B15() -> None:
         service = Service(service)
         await service.method(1)
     del service
+    gc.collect()
     assert Service.method.cache_stats().misses == 5
     assert Service.method.cache_info() == (0, 5, 128, 0)
 
