@@ -62,10 +62,6 @@ class Cache:
 
     # What a cache of another kind has another way of doing
 
-    def hold(self, key: Hashable, value: Any, now: float) -> Any:  # noqa: ARG002
-        """Return what is held for a new value; MISSING if it is not to be stored."""
-        return value
-
     def is_live(self, held: Any) -> bool:  # noqa: ARG002
         """Tell whether what is held still answers calls."""
         return True
@@ -83,17 +79,16 @@ class Cache:
         return MISSING
 
     def put_held(self, key: Hashable, held: Any, run: Run | None) -> Any:
-        """Store what ``hold`` returned, while *run* is current if it comes from one.
+        """Store what is held for a value, while *run* is current if it comes from one.
 
         Returns what has to go, to die without the lock; None if it was not stored.
         """
-        while run is None or self.runs.get(key) is run:
-            dropped = self.values.insert(key, held)
-            if dropped is not None:
-                if dropped[1] is not MISSING:
-                    self.counters.evictions += 1
-                return dropped
-        return None
+        while (dropped := self.values.insert(key, held)) is None:
+            if run is not None and self.runs.get(key) is not run:
+                return None
+        if dropped[1] is not MISSING:
+            self.counters.evictions += 1
+        return dropped
 
     def remove_held(self, key: Hashable) -> Any:
         """Drop what is held for *key* and return it, or MISSING."""
@@ -142,7 +137,7 @@ class Cache:
         try:
             if loop is not self.loop:
                 dropped = self.bind(loop)
-            waiter = loop.create_future()
+            waiter: Future[Any] = Future(loop=loop)
             run = self.runs.get(key)
             if run is None or not run.joinable:
                 run = self.admit(key, loop, waiter, caller)
@@ -232,17 +227,21 @@ class Cache:
 
     # The ends of runs, in their loops
 
-    def run_succeeded(self, run: Run, value: Any, seconds: float) -> None:
-        """Store *value* if the run is current."""
+    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
+        """Store what is held for a value, if the run is current.
+
+        That is the value itself; MISSING means that it is not to be stored.
+        """
         key = run.key
-        held = MISSING
-        if self.runs.get(key) is run:
-            held = self.hold(key, value, self.time())
         dropped = None
         self.lock.acquire()  # with would cost 100 ns more
         try:
             if self.runs.get(key) is run:
-                dropped = self._store(key, held, run)
+                dropped = (
+                    self.remove_held(key)
+                    if held is MISSING
+                    else self.put_held(key, held, run)
+                )
                 if self.runs.pop(key, None) is not run:
                     # A key's __eq__ or a signal handler has invalidated it just now.
                     dropped = dropped, self.remove_held(key)
@@ -251,11 +250,6 @@ class Cache:
         finally:
             self.lock.release()
         del dropped
-
-    def _store(self, key: Hashable, held: Any, run: Run | None) -> Any:
-        if held is MISSING:
-            return self.remove_held(key)
-        return self.put_held(key, held, run)
 
     def run_failed(self, run: Run, error: BaseException) -> None:
         """Let nobody join the run any more, and keep the failure where that is asked."""
@@ -312,15 +306,18 @@ class Cache:
         chosen = [key for key in known if self.keys.ask(predicate, key)]
         return sum(map(self.invalidate, chosen))
 
-    def put(self, key: Hashable, value: Any) -> None:
-        """Store *value* as if a run had returned it."""
+    def put(self, key: Hashable, held: Any) -> None:
+        """Store what is held for a value, as if a run had returned it."""
         hash(key)
         loop = self.enter_loop()
-        held = self.hold(key, value, clock_of(loop)())
         with self.lock:
             dropped = self.bind(loop)
             run = self.runs.pop(key, None)
-            former = self._store(key, held, None) if self._shares else None
+            former: Any = None
+            if held is MISSING:
+                former = self.remove_held(key)
+            elif self._shares:
+                former = self.put_held(key, held, None)
         disown(dropped)
         if run is not None:
             run.disown()
@@ -348,7 +345,7 @@ class Cache:
         caller = current_caller()
         with self.lock:
             dropped = self.bind(loop)
-            waiter = loop.create_future()
+            waiter: Future[Any] = Future(loop=loop)
             run = self.current_run(key)
             is_new = run is None
             if run is None:

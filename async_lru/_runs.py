@@ -98,12 +98,25 @@ class Run:
         "task",
     )
 
-    #: Neither is there any more when the run has ended.
+    #: None of these is there any more when the run has ended.
     _cache: Keeper
     key: Hashable
     _waiters: "dict[Future[Any], Caller | None]"
-    #: None before the task has begun, and when the run has ended.
+    #: None before the task has begun, too.
     task: "Task[Any] | None"
+
+    #: Whether calls may join it while it is among the cache's runs.
+    joinable: bool
+    #: Whether the function has finished and the waiters were told.
+    ended: bool
+    #: Whether it goes on when nobody waits for it ...
+    _detached: bool
+    #: ... because the cache itself wants the result.
+    _background: bool
+    _cancelled: bool
+    #: Whether the first step is being taken inside ``begin``, and inside how many others.
+    _starting: bool
+    _depth: int
     #: How many waiters were told of a failure and may never notice.
     _unheard: int
     #: The function's, known when the run has failed.
@@ -121,20 +134,11 @@ class Run:
         self._cache = cache
         self.key = key
         self.loop = loop
-        self.task = None
         self._waiters = {} if waiter is None else {waiter: caller}
-        #: Whether calls may join it while it is among the cache's runs.
+        self.task = None
         self.joinable = True
-        #: Whether the function has finished and the waiters were told.
-        self.ended = False
-        #: Whether it goes on when nobody waits for it ...
         self._detached = detached
-        #: ... because the cache itself wants the result.
-        self._background = False
-        self._cancelled = False
-        #: Whether the first step is being taken inside ``begin``, and inside how
-        #: many others.
-        self._starting = False
+        self.ended = self._background = self._cancelled = self._starting = False
         self._depth = 0
 
     # Running
@@ -198,7 +202,14 @@ class Run:
             if isinstance(error, CancelledError):
                 raise
         else:
-            self._succeed(value, clock() - started)
+            try:
+                self._cache.run_succeeded(self, value, clock() - started)
+            except BaseException as error:  # noqa: BLE001  # told to the waiters
+                self._fail(error)
+                return
+            for waiter in self._end():
+                if not waiter.done():
+                    waiter.set_result(value)
 
     def _end_unbegun(self, task: "Task[Any]") -> None:
         """End the run of a task that was cancelled before it could begin."""
@@ -297,17 +308,6 @@ class Run:
 
     # Ending
 
-    def _succeed(self, value: Any, seconds: float) -> None:
-        """Store *value* and give it to the waiters."""
-        try:
-            self._cache.run_succeeded(self, value, seconds)
-        except BaseException as error:  # noqa: BLE001  # told to the waiters
-            self._fail(error)
-            return
-        for waiter in self._end():
-            if not waiter.done():
-                waiter.set_result(value)
-
     def _fail(self, error: BaseException) -> None:
         """Give *error* to the waiters, or to the loop if there are none."""
         if self.ended:
@@ -353,8 +353,7 @@ class Run:
         self.joinable = False
         self._cache.in_flight.discard(self)
         # What outlives the run may hold it, through its context: leave it empty.
-        del self._cache, self.key, self._waiters
-        self.task = None
+        self._cache = self.key = self._waiters = self.task = _NOTHING
         return waiters
 
     def _report(self, error: BaseException, what: str) -> None:
@@ -368,6 +367,8 @@ class Run:
             }
         )
 
+
+_NOTHING: Any = None
 
 _UNHEARD: Final = "failed when all its callers had been cancelled"
 

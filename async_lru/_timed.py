@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from ._cache import Cache
 from ._expiry import OUTDATED, Deadline, Expiry, deadline_at
+from ._loops import clock_of
 from ._runs import Run
 from ._values import MISSING
 
@@ -69,6 +70,7 @@ class TimedCache(Cache):
         self._cleaning = False
 
     def hold(self, key: Hashable, value: Any, now: float) -> Any:
+        """Return what is held for a new value; MISSING if it is not to be stored."""
         end = self._end(value, now)
         if end <= now:
             return MISSING
@@ -76,6 +78,17 @@ class TimedCache(Cache):
             return Timed(value, inf, inf)
         deadline = deadline_at(end, key)
         return Timed(value, deadline, deadline)
+
+    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
+        key = run.key
+        if self.current_run(key) is run:
+            held = self.hold(key, held, self.time())
+        super().run_succeeded(run, held, seconds)
+
+    def put(self, key: Hashable, held: Any) -> None:
+        hash(key)
+        now = clock_of(self.enter_loop())()
+        super().put(key, self.hold(key, held, now))
 
     def is_live(self, held: Timed) -> bool:
         return held.deadline > self.time()
