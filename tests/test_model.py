@@ -149,7 +149,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
         key=KEYS,
         age=st.sampled_from([0, 2, 6, 12]),
         late=st.booleans(),
-        outcome=st.sampled_from([None, *OUTCOMES]),
+        outcome=st.none() | st.sampled_from(OUTCOMES),
     )
     def call_past_the_ttl(self, key: int, age: int, late: bool, outcome: Any) -> None:
         self.put(key)
@@ -230,7 +230,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
     def refresh(self, key: int) -> None:
         self.start(self.model.refresh(key))
 
-    @rule(seconds=st.sampled_from([1.0, SLOW, 5.0, TTL]), late=st.booleans())
+    @rule(seconds=st.sampled_from([1, SLOW, 5, TTL]), late=st.booleans())
     def let_time_pass(self, seconds: float, late: bool) -> None:
         # Late timers decide who gives up, and what is evicted for want of an expiry.
         if self.model.slow < NEVER or self.model.maxsize is not None:
