@@ -137,7 +137,7 @@ class Cache:
         try:
             if loop is not self.loop:
                 dropped = self.bind(loop)
-            waiter: Future[Any] = Future(loop=loop)
+            waiter = loop.create_future()
             run = self.runs.get(key)
             if run is None or not run.joinable:
                 run = self.admit(key, loop, waiter, caller)
@@ -345,7 +345,7 @@ class Cache:
         caller = current_caller()
         with self.lock:
             dropped = self.bind(loop)
-            waiter: Future[Any] = Future(loop=loop)
+            waiter = loop.create_future()
             run = self.current_run(key)
             is_new = run is None
             if run is None:

@@ -3,6 +3,7 @@
 import weakref
 from asyncio import AbstractEventLoop, Handle
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from contextvars import Context
 from heapq import heappop, heappush
 from math import inf
@@ -150,23 +151,37 @@ class Expiry:
         self.disarm()
 
     def disarm(self) -> None:
-        """Release the timer, from whatever thread."""
-        timer, self._timer = self._timer, None
-        self._when = inf
+        """Release the timer in a later turn of its loop.
+
+        Not now: a signal handler may come in when asyncio is about to call back.
+        """
+        timer = self._forget_timer()
+        if timer is not None and self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(timer.cancel)
+
+    def release(self) -> None:
+        """Release the timer, at once in the thread of its loop."""
+        timer = self._forget_timer()
         if timer is not None and self._loop is not None:
             call_in(self._loop, timer.cancel)
+
+    def _forget_timer(self) -> Handle | None:
+        timer, self._timer = self._timer, None
+        self._when = inf
+        return timer
 
     def after_fork(self, lock: RLock) -> None:
         """Go on in a child process: the parent's timer is not the child's."""
         self._lock = lock
-        self._timer = None
-        self._when = inf
+        self._forget_timer()
 
     def _arm(self, when: float, loop: AbstractEventLoop) -> None:
         """Have *loop* call back at *when*, if nothing sooner is set."""
         if when >= self._when:
             return
-        self.disarm()
+        if self._timer is not None:
+            self._timer.cancel()
         # In this order: a signal handler that disarms in between leaves no timer that
         # is believed to be set.
         self._loop = loop
@@ -185,8 +200,7 @@ class Expiry:
                 return
             # asyncio runs a timer up to a tick of the clock early, and is right.
             now = max(loop.time(), self._when)
-            self._timer = None
-            self._when = inf
+            self._forget_timer()
         pause = _RETRY
         try:
             pause = 0.0 if on_due(now) else ROUND

@@ -167,7 +167,7 @@ class TimedCache(Cache):
         return True
 
     def release_timer(self) -> None:
-        self._expiry.disarm()
+        self._expiry.release()
 
     def after_fork(self) -> None:
         super().after_fork()
