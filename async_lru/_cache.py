@@ -211,7 +211,7 @@ class Cache:
         caller: "Caller | None",
     ) -> Run:
         """Make a run that calls can join, for *waiter* or for the cache itself."""
-        run = Run(self, key, loop, waiter, caller, self._detaches)
+        run = Run(self, key, loop, waiter, caller, self._detaches and self._shares)
         if self._shares:
             self.runs[key] = run
         self.in_flight.add(run)
@@ -424,7 +424,7 @@ class Cache:
     def release_timer(self) -> None:
         """Release the timer that drops what has expired, if there is one."""
 
-    def after_fork(self) -> None:
+    def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Forget what the parent's threads and loops were at when this child was made."""
         self.lock = RLock()
         self.values.after_fork(self.lock)

@@ -6,13 +6,14 @@ one, which may have a timeout.
 """
 
 import asyncio
-import sys
 from asyncio import Future, Task  # no need to hide them
 from types import MethodType
 from typing import Any
 
 #: What ``gather`` returns.
 _Gathering: Any = getattr(asyncio.tasks, "_GatheringFuture", ())
+
+_TaskGroup: Any = getattr(asyncio, "TaskGroup", None)  # from Python 3.11 on
 
 
 def awaits(waiting: "Future[Any] | None", task: "Task[Any]") -> bool:
@@ -33,10 +34,9 @@ def awaits(waiting: "Future[Any] | None", task: "Task[Any]") -> bool:
 
 def _groups_of(task: "Task[Any]") -> list[Any]:
     """Return the task groups that wait for *task*."""
-    if sys.version_info < (3, 11):
-        return []
+    callbacks: Any = getattr(task, "_callbacks", None) or ()
     return [
         callback.__self__
-        for callback, _ in getattr(task, "_callbacks", None) or ()
-        if type(callback) is MethodType and type(callback.__self__) is asyncio.TaskGroup
+        for callback, _ in callbacks
+        if type(callback) is MethodType and type(callback.__self__) is _TaskGroup
     ]

@@ -1,5 +1,6 @@
 """Copies of exceptions, to be raised again to others."""
 
+import builtins
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
@@ -57,7 +58,4 @@ _UNSET = object()
 
 _FIELDS: Any = (GetSetDescriptorType, MemberDescriptorType)
 
-try:
-    _Groups: Any = BaseExceptionGroup  # type: ignore[name-defined,unused-ignore]
-except NameError:  # before Python 3.11
-    _Groups = ()
+_Groups: Any = getattr(builtins, "BaseExceptionGroup", ())  # from Python 3.11 on

@@ -99,7 +99,7 @@ def begins_at_once(loop: AbstractEventLoop) -> bool:
 
     They can from Python 3.12 on, where the loop makes ``asyncio.Task`` and no other.
     """
-    if sys.version_info < (3, 12):
+    if sys.version_info < (3, 12):  # pragma: py-gte-312
         return False
     create_task = getattr(loop.create_task, "__func__", None)
     uvloop = sys.modules.get("uvloop")

@@ -91,12 +91,11 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         _, cache = self._caches.pop(key)
         self._gone.append(stats_of(cache)._replace(in_flight=0, currsize=0))
         with self._cache.lock:
-            if self._is_adding:  # this came in between, when another was freed
-                return
-            self._is_adding = True
-            while self._gone:
+            # Another that is freed meanwhile leaves its totals to this.
+            while self._gone and not self._is_adding:
+                self._is_adding = True
                 self._totals_of_gone = self._totals_of_gone.plus(self._gone.popleft())
-            self._is_adding = False
+                self._is_adding = False
 
     def _all(self) -> list[Cache]:
         """Return the caches of all instances."""
@@ -125,11 +124,8 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         check_predicate(predicate)
         dropped = 0
         for reference, cache in list(self._caches.values()):
-            instance = reference()
-            if cache.keys.own:
-                dropped += cache.invalidate_where(predicate)
-            elif instance is not None:
-                dropped += cache.invalidate_where(partial(predicate, instance))
+            of_call = predicate if cache.keys.own else partial(predicate, reference())
+            dropped += cache.invalidate_where(of_call)
         return dropped
 
     def cache_info(self) -> CacheInfo:
@@ -161,7 +157,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             cache.reset()
         self._totals_of_gone = stats_of(self._cache)
 
-    def _after_fork(self) -> None:
+    def _after_fork(self) -> None:  # pragma: no cover  # in a child
         self._is_adding = False
         for cache in [self._cache, *self._all()]:
             cache.after_fork()

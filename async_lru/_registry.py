@@ -50,11 +50,11 @@ def is_disabled() -> bool:
     return _disabled > 0
 
 
-def _after_fork() -> None:
+def _after_fork() -> None:  # pragma: no cover  # in a child
     """Let no cache wait for threads and loops that the parent process has."""
     for wrapper in all_caches():
         wrapper._after_fork()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)

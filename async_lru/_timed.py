@@ -169,7 +169,7 @@ class TimedCache(Cache):
     def release_timer(self) -> None:
         self._expiry.release()
 
-    def after_fork(self) -> None:
+    def after_fork(self) -> None:  # pragma: no cover  # in a child
         super().after_fork()
         self._cleaning = False
         self._expiry.after_fork(self.lock)

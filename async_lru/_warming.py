@@ -83,9 +83,8 @@ class _Warming:
             # Not gather, which would cancel the workers before they can know why.
             if workers:
                 await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for worker in workers:
-                if worker.done():
-                    worker.result()
+            for worker in filter(asyncio.Task.done, workers):
+                worker.result()
             return self._outcomes
         finally:
             self._stopped = True

@@ -255,7 +255,7 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         """Make the cache as it was before the first call."""
         self._cache.reset()
 
-    def _after_fork(self) -> None:
+    def _after_fork(self) -> None:  # pragma: no cover  # in a child
         """Forget what the parent process was at."""
         self._cache.after_fork()
 

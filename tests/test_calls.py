@@ -238,3 +238,13 @@ async def test_a_sync_failure_is_shared_in_the_tick_it_happens_in_A4() -> None:
     assert len(runs) == 1
     assert function.cache_parameters()["tasks"] == 0
     assert str(first.exception()) == str(second.exception()) == "1"
+
+
+async def test_a_function_whose_signature_says_nothing_A1() -> None:
+    async def function(number: int) -> int:
+        return number
+
+    function.__signature__ = "nothing"  # type: ignore[attr-defined]
+    cached = alru_cache(function)
+    assert [await cached(1), await cached(1)] == [1, 1]
+    assert cached.cache_info()[:2] == (1, 1)

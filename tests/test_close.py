@@ -457,3 +457,23 @@ def test_closing_ends_the_runs_of_a_loop_in_another_thread_B4(
         assert results == ["value"]
     else:
         assert isinstance(results[0], asyncio.CancelledError)
+
+
+@pytest.mark.parametrize("per_instance", [False, True])
+async def test_methods_are_opened_again_A9_C9(per_instance: bool) -> None:
+    class Service:
+        @alru_cache(per_instance=per_instance)
+        async def method(self, key: int) -> int:
+            return key
+
+    service = Service()
+    await service.method(1)
+    await Service.method.cache_close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await service.method(1)
+    Service.method.cache_open()
+    assert await service.method(1) == 1
+    await service.method.cache_close()
+    service.method.cache_open()
+    assert service.method.cache_info().currsize == 0
+    assert await service.method(1) == 1

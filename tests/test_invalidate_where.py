@@ -282,3 +282,38 @@ async def test_it_works_in_any_thread_C12_B13() -> None:
         stop.set()
         thread.join()
     assert errors == []
+
+
+async def test_the_key_is_what_a_cache_per_instance_with_keys_gives_C12_C9() -> None:
+    class Service:
+        @alru_cache(per_instance=True, key=lambda number: number % 10)
+        async def method(self, number: int) -> int:
+            return number
+
+    services = Service(), Service()
+    for service in services:
+        for number in (1, 2):
+            await service.method(number)
+    assert Service.method.cache_invalidate_where(lambda key: key == 1) == 2
+    assert [service.method.cache_contains(11) for service in services] == [False] * 2
+    assert [service.method.cache_contains(12) for service in services] == [True] * 2
+
+
+async def test_a_bound_method_asks_about_its_instance_C12_A11() -> None:
+    class Service:
+        @alru_cache
+        async def method(self, number: int) -> int:
+            return number
+
+        @alru_cache(ignore=("self",))
+        async def shared(self, number: int) -> int:
+            return number
+
+    one, other = Service(), Service()
+    for service in (one, other):
+        await service.method(1)
+        await service.shared(1)
+    assert one.method.cache_invalidate_where(lambda number: number == 1) == 1
+    assert other.method.cache_contains(1)
+    assert one.shared.cache_invalidate_where(lambda number: number == 1) == 1
+    assert not other.shared.cache_contains(1)

@@ -348,3 +348,18 @@ def test_no_failures_to_keep_are_fine_C11() -> None:
     alru_cache(error_ttl={})
     alru_cache(error_ttl={ValueError: 0.5})
     alru_cache(maxsize=0, error_ttl={})
+
+
+async def test_a_kept_failure_that_is_its_own_cause_C11() -> None:
+    @alru_cache(error_ttl={LookupError: 10})
+    async def function() -> None:
+        first, second = LookupError("first"), LookupError("second")
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    for _ in range(2):
+        with pytest.raises(LookupError, match="first") as raised:
+            await function()
+        second = raised.value.__cause__
+        assert str(second) == "second"
+        assert second.__cause__ is raised.value

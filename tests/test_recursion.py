@@ -285,7 +285,10 @@ async def test_deep_recursion_round_many_functions_B6(many: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_call_near_the_recursion_limit_fails_or_works_B6() -> None:
+@pytest.mark.parametrize("refreshes", [False, True])
+async def test_a_call_near_the_recursion_limit_fails_or_works_B6(
+    refreshes: bool,
+) -> None:
     """A RecursionError reaches the caller; nothing waits for ever.
 
     Where there is not even stack enough to close a coroutine Python warns that it was
@@ -294,7 +297,7 @@ async def test_a_call_near_the_recursion_limit_fails_or_works_B6() -> None:
     function, _ = counted()
 
     async def call(key: int) -> Any:
-        return await function(key)
+        return await (function.cache_refresh if refreshes else function)(key)
 
     def nested(depth: int, key: int) -> Any:
         if depth:

@@ -31,16 +31,17 @@ class Key:
 
 
 class Trap:
-    """Does something at the n-th comparison from now on, once."""
+    """Does something at the n-th comparison from now on, once or more often."""
 
-    def __init__(self, at: int, action: Callable[[], Any]) -> None:
+    def __init__(self, at: int, action: Callable[[], Any], times: int = 1) -> None:
         self.left = at
+        self.times = times
         self.action = action
         Key.on_comparison = staticmethod(self.spring)
 
     def spring(self) -> None:
         self.left -= 1
-        if self.left == 0:
+        if -self.times < self.left <= 0:
             self.action()
 
     @property
@@ -122,12 +123,14 @@ async def check(function: Any, runs: list[int], maxsize: int | None) -> None:
 
 @KINDS
 @pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("times", [1, 2])
 async def test_a_comparison_may_call_the_cache_back_at_any_point_B15(
-    options: dict[str, Any], action: str, clock: Clock
+    options: dict[str, Any], action: str, times: int, clock: Clock
 ) -> None:
+    """The second time it is called back from its own comparisons."""
     for at in itertools.count(1):
         function, runs = make(options)
-        trap = Trap(at, lambda function=function: ACTIONS[action](function))
+        trap = Trap(at, lambda function=function: ACTIONS[action](function), times)
         try:
             await use(function, clock)
         finally:
