@@ -477,3 +477,31 @@ async def test_methods_are_opened_again_A9_C9(per_instance: bool) -> None:
     service.method.cache_open()
     assert service.method.cache_info().currsize == 0
     assert await service.method(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ({"cancel": True}, asyncio.CancelledError),
+        ({"cancel": False}, None),
+        ({"return_exceptions": True}, asyncio.CancelledError),
+    ],
+)
+async def test_bound_methods_take_the_deprecated_options_of_closing_A9(
+    options: dict[str, bool], outcome: Any
+) -> None:
+    class Service:
+        @alru_cache
+        async def method(self, key: int) -> None:
+            await steps()
+
+    service = Service()
+    call = start(service.method(1))
+    await steps(1)
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        await service.method.cache_close(**options)
+    if outcome is None:
+        assert await call is None
+    else:
+        with pytest.raises(outcome):
+            await call

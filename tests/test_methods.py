@@ -356,3 +356,9 @@ def test_repr_names_the_function_B8() -> None:
 def test_the_wrapper_type_is_generic_at_run_time() -> None:
     assert AlruCacheWrapper[[int], str]
     assert AlruCacheBoundMethod[[int], str]
+
+
+def test_a_bound_method_that_is_made_by_hand_has_no_attributes_A11() -> None:
+    bound: Any = AlruCacheBoundMethod(print, 1)
+    with pytest.raises(AttributeError):
+        bound.nothing  # noqa: B018
