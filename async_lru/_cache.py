@@ -1,7 +1,9 @@
 """The cache of one function: its values, its runs, and all that is no plain hit."""
 
 from asyncio import AbstractEventLoop, CancelledError, Future, get_running_loop
-from asyncio import _get_running_loop as get_running_loop_or_none
+from asyncio import (
+    _get_running_loop as get_running_loop_or_none,  # pyright: ignore[reportPrivateUsage]  # public all the same
+)
 from collections.abc import Callable, Hashable
 from threading import RLock
 from time import monotonic

@@ -189,7 +189,7 @@ class Expiry:
         # Neither the cache nor the context of the call that happens to set the timer
         # is to be kept alive by it.
         self._timer = loop.call_at(
-            when, _tick, weakref.ref(self), loop, context=Context()
+            when, _tick, _reference_to(self), loop, context=Context()
         )
 
     def tick(self, loop: AbstractEventLoop) -> None:
@@ -213,6 +213,10 @@ class Expiry:
         first = min(self._heap[:1] + self._source[:1], default=None)
         if first is not None:
             self._arm(max(first, now + pause), loop)
+
+
+def _reference_to(expiry: Expiry) -> "weakref.ref[Expiry]":
+    return weakref.ref(expiry)
 
 
 def _tick(reference: "weakref.ref[Expiry]", loop: AbstractEventLoop) -> None:

@@ -23,6 +23,7 @@ def _duplicate(error: BaseException, known: dict[int, BaseException]) -> Any:
     kind = type(error)
     built_in = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
     args: Any = error.args
+    twin: Any
     members: Any = getattr(error, "exceptions", ())
     if issubclass(built_in, _Groups):
         args = (getattr(error, "message", ""), [_duplicate(e, known) for e in members])
@@ -34,10 +35,10 @@ def _duplicate(error: BaseException, known: dict[int, BaseException]) -> Any:
             if isinstance(attribute, _FIELDS) and not name.startswith("__"):
                 _copy_field(error, twin, name)
     twin.args = args  # after the fields, one of which it is
-    vars(twin).update(vars(error))
-    notes = getattr(error, "__notes__", None)
+    twin.__dict__.update(error.__dict__)
+    notes: Any = getattr(error, "__notes__", None)
     if isinstance(notes, list):
-        twin.__notes__ = list(notes)
+        twin.__notes__ = notes.copy()
     if error.__cause__ is not None:
         twin.__cause__ = _duplicate(error.__cause__, known)
     twin.__suppress_context__ = error.__suppress_context__

@@ -118,18 +118,19 @@ class Keys(NamedTuple):
 
     def call_of(self, key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and the keyword arguments that *key* was made of."""
+        items: tuple[Any, ...] = key
         if self.own or type(key) is not tuple:
             return (key,), {}
-        place = next((i for i, item in enumerate(key) if item is KEYWORDS), None)
+        place = next((i for i, item in enumerate(items) if item is KEYWORDS), None)
         if place is None:
-            return (key[: len(key) // 2] if self.typed else key), {}
+            return (items[: len(items) // 2] if self.typed else items), {}
         # Before the mark are positional arguments and names, behind it the values,
         # and the types of both kinds of arguments if they count.
-        behind = len(key) - place - 1
+        behind = len(items) - place - 1
         count = behind - place if self.typed else behind
-        names = key[place - count : place]
-        values = key[place + 1 : place + 1 + count]
-        return key[: place - count], dict(zip(names, values, strict=True))
+        names = items[place - count : place]
+        values = items[place + 1 : place + 1 + count]
+        return items[: place - count], dict(zip(names, values, strict=True))
 
     def describe(self, key: Hashable) -> str:
         """Return the arguments as they look in a call."""

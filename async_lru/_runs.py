@@ -40,16 +40,16 @@ class Keeper(Protocol):
     #: Every run in flight, those that can no longer be joined included.
     in_flight: "set[Run]"
 
-    def run_succeeded(self, run: "Run", value: Any, seconds: float) -> None:
+    def run_succeeded(self, run: "Run", value: Any, seconds: float, /) -> None:
         """Store *value* if the run can still be joined."""
 
-    def run_failed(self, run: "Run", error: BaseException) -> None:
+    def run_failed(self, run: "Run", error: BaseException, /) -> None:
         """Let nobody join the run any more."""
 
-    def take_out(self, run: "Run") -> None:
+    def take_out(self, run: "Run", /) -> None:
         """Let nobody join the run any more, before it has ended."""
 
-    def describe(self, key: Hashable) -> str:
+    def describe(self, key: Hashable, /) -> str:
         """Return how a call looks that has this key."""
         ...
 

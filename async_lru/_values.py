@@ -11,7 +11,7 @@ MISSING: Final[Any] = object()
 
 _HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
-_set_item: Any = dict.__setitem__
+_set_item: Any = cast("Any", dict).__setitem__
 
 #: The argument ``last`` of ``popitem``, by position: a name costs 50 ns.
 _OLDEST: Final = False
@@ -143,7 +143,8 @@ class Values:
         return values
 
     def _new_map(self) -> Any:
-        return {} if self._maxsize is None else OrderedDict()
+        plain: dict[Hashable, Any] = {}
+        return plain if self._maxsize is None else OrderedDict(plain)
 
     def _use(self, values: Any) -> None:
         self._changing = False

@@ -16,18 +16,20 @@ _Arguments: TypeAlias = "tuple[tuple[Any, ...], Mapping[str, Any]]"
 
 def _arguments_of(given: Any) -> _Arguments:
     """Return the positional and the keyword arguments of a call."""
+    arguments: Any = given
     if isinstance(given, Mapping):
-        return (), given
+        return (), arguments
     if not isinstance(given, tuple):
         raise TypeError(
             f"cache_warm takes tuples of arguments, not {given!r}: "
             "write (argument,) for a single one, or a mapping of keyword arguments"
         )
-    if len(given) == len(("args", "kwargs")):
-        args, kwargs = given
-        if isinstance(args, tuple) and isinstance(kwargs, Mapping):
-            return args, kwargs
-    return given, {}
+    is_pair = (
+        len(arguments) == len(("args", "kwargs"))
+        and isinstance(arguments[0], tuple)
+        and isinstance(arguments[1], Mapping)
+    )
+    return arguments if is_pair else (arguments, {})
 
 
 async def warm(
@@ -83,7 +85,7 @@ class _Warming:
             # Not gather, which would cancel the workers before they can know why.
             if workers:
                 await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for worker in filter(asyncio.Task.done, workers):
+            for worker in [worker for worker in workers if worker.done()]:
                 worker.result()
             return self._outcomes
         finally:
