@@ -103,7 +103,7 @@ class Cache:
     def drop_overdue(self) -> None:
         """Drop a slice of what has expired."""
 
-    def keep_failure(self, key: Hashable, error: BaseException) -> Any:  # noqa: ARG002
+    def keep_failure(self, error: BaseException) -> Any:  # noqa: ARG002
         """Return what is to be held for a failure, or None."""
         return None
 
@@ -256,7 +256,7 @@ class Cache:
     def run_failed(self, run: Run, error: BaseException) -> None:
         """Let nobody join the run any more, and keep the failure where that is asked."""
         key = run.key
-        kept = self.keep_failure(key, error)
+        kept = self.keep_failure(error)
         dropped = None
         with self.lock:
             if not isinstance(error, CancelledError):

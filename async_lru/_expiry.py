@@ -42,10 +42,10 @@ class Deadline(float):
 OUTDATED: Any = object()
 
 
-def deadline_at(when: float, key: Hashable) -> Deadline:
-    """Return a deadline of *key*."""
+def deadline_at(when: float) -> Deadline:
+    """Return a deadline that is not among any others yet."""
     deadline = Deadline(when)
-    deadline.key = key
+    deadline.key = OUTDATED
     return deadline
 
 
@@ -83,8 +83,11 @@ class Expiry:
     def __del__(self) -> None:
         self.disarm()
 
-    def add(self, deadline: Deadline, loop: AbstractEventLoop | None) -> None:
-        """Have the timer of *loop*, which runs in this thread, keep *deadline*."""
+    def add(
+        self, deadline: Deadline, key: Hashable, loop: AbstractEventLoop | None
+    ) -> None:
+        """Have the timer of *loop*, which runs in this thread, keep the deadline of *key*."""
+        deadline.key = key
         heappush(self._heap, deadline)
         if self._source:
             self._clean()
@@ -93,7 +96,7 @@ class Expiry:
 
     def discard(self, deadline: Deadline) -> None:
         """Take note that a deadline is outdated."""
-        if deadline.key is OUTDATED:  # it is being dropped right now
+        if deadline.key is OUTDATED:  # it is being added or dropped right now
             return
         deadline.key = OUTDATED
         self._outdated += 1

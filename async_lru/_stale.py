@@ -75,13 +75,13 @@ class StaleCache(TimedCache):
         super().__init__(*args, **options)
         self._grace = grace
 
-    def hold(self, key: Hashable, value: Any, now: float) -> Any:
-        held = super().hold(key, value, now)
+    def hold(self, value: Any, now: float) -> Any:
+        held = super().hold(value, now)
         if held is MISSING:
             return held
         fresh_until = held.fresh_until
         gone = fresh_until + self._grace.longest
-        deadline = inf if gone == inf else deadline_at(gone, key)
+        deadline = inf if gone == inf else deadline_at(gone)
         return Stale(value, fresh_until, deadline)
 
     # Calls
@@ -178,12 +178,12 @@ class StaleCache(TimedCache):
 
     # The ends of runs
 
-    def keep_failure(self, key: Hashable, error: BaseException) -> Any:
+    def keep_failure(self, error: BaseException) -> Any:
         if isinstance(error, Exception):
             for kind in type(error).__mro__:
                 seconds = self._grace.of_failures.get(kind)
                 if seconds is not None:
-                    deadline = deadline_at(self.time() + seconds, key)
+                    deadline = deadline_at(self.time() + seconds)
                     return KeptFailure(error, deadline)
         return None
 

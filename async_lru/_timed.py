@@ -69,26 +69,26 @@ class TimedCache(Cache):
         self._expiry = Expiry(self.lock, self.drop_due)
         self._cleaning = False
 
-    def hold(self, key: Hashable, value: Any, now: float) -> Any:
+    def hold(self, value: Any, now: float) -> Any:
         """Return what is held for a new value; MISSING if it is not to be stored."""
         end = self._end(value, now)
         if end <= now:
             return MISSING
         if end == inf:
             return Timed(value, inf, inf)
-        deadline = deadline_at(end, key)
+        deadline = deadline_at(end)
         return Timed(value, deadline, deadline)
 
     def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
         key = run.key
         if self.current_run(key) is run:
-            held = self.hold(key, held, self.time())
+            held = self.hold(held, self.time())
         super().run_succeeded(run, held, seconds)
 
     def put(self, key: Hashable, held: Any) -> None:
         hash(key)
         now = clock_of(self.enter_loop())()
-        super().put(key, self.hold(key, held, now))
+        super().put(key, self.hold(held, now))
 
     def is_live(self, held: Timed) -> bool:
         return held.deadline > self.time()
@@ -100,12 +100,15 @@ class TimedCache(Cache):
         return MISSING if super().hit(key) is MISSING else held.value
 
     def put_held(self, key: Hashable, held: Timed, run: Run | None) -> Any:
-        if type(held.deadline) is Deadline:
-            self._expiry.add(held.deadline, self.loop)
         dropped = Cache.put_held(self, key, held, run)
         if dropped is None:
-            self._forget_deadline(held)
             return None
+        if type(held.deadline) is Deadline:
+            try:
+                self._expiry.add(held.deadline, key, self.loop)
+            except BaseException:  # no timer can be set: the loop is closed, say
+                Cache.remove_held(self, key)
+                raise
         former, evicted = dropped
         if evicted is not MISSING:
             self._forget_deadline(evicted)
