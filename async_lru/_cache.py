@@ -7,7 +7,7 @@ from asyncio import (
 from collections.abc import Callable, Hashable
 from threading import RLock
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
@@ -15,6 +15,21 @@ from ._registry import is_disabled
 from ._runs import Caller, Function, Run, current_caller, current_run, end
 from ._stats import Counters
 from ._values import MISSING, Values
+
+Count: TypeAlias = Callable[[Counters, bool], None]
+
+
+def count_call(counters: Counters, is_new: bool) -> None:
+    """Count a call that has started a run, or joined one."""
+    if is_new:
+        counters.misses += 1
+    else:
+        counters.hits += 1
+        counters.joins += 1
+
+
+def count_nothing(counters: Counters, is_new: bool) -> None:
+    """Count no refresh among the calls."""
 
 
 class Cache:
@@ -115,7 +130,7 @@ class Cache:
     async def answer(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Answer a call that is no plain hit."""
+        """Answer a call that is no plain hit: with the result of a run."""
         run, waiter = self.ask(key, args, kwargs)
         try:
             return await waiter
@@ -126,7 +141,11 @@ class Cache:
             del waiter  # it may hold the error, whose traceback holds this frame
 
     def ask(
-        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        count: Count = count_call,
     ) -> "tuple[Run, Future[Any]]":
         """Join the run of *key*, or start one; return it and a future to wait on."""
         loop = get_running_loop_or_none()
@@ -143,14 +162,12 @@ class Cache:
             run = self.runs.get(key)
             if run is None or not run.joinable:
                 run = self.admit(key, loop, waiter, caller)
-                self.counters.misses += 1
                 is_new = True
             else:
                 if caller is not None:
                     self._check_deadlock(run, caller)
                 run.add_waiter(waiter, caller)
-                self.counters.hits += 1
-                self.counters.joins += 1
+            count(self.counters, is_new)
         finally:
             self.lock.release()
         if dropped is not None:
@@ -329,42 +346,11 @@ class Cache:
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run the function, or join the run in flight; return the result."""
-        run, waiter = self._ask_for_refresh(key, args, kwargs)
+        run, waiter = self.ask(key, args, kwargs, count_nothing)
         try:
             return await waiter
         except BaseException as error:
             run.leave(waiter, error)
-            raise
-        finally:
-            del waiter
-
-    def _ask_for_refresh(
-        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> "tuple[Run, Future[Any]]":
-        """Do what ``ask`` does for what is no call and counts as none."""
-        loop = self.enter_loop()
-        hash(key)
-        caller = current_caller()
-        with self.lock:
-            dropped = self.bind(loop)
-            waiter = loop.create_future()
-            run = self.current_run(key)
-            is_new = run is None
-            if run is None:
-                run = self.admit(key, loop, waiter, caller)
-            else:
-                if caller is not None:
-                    self._check_deadlock(run, caller)
-                run.add_waiter(waiter, caller)
-        disown(dropped)
-        del dropped
-        try:
-            if is_new:
-                run.begin(self._function, args, kwargs, caller)
-            return run, waiter  # noqa: TRY300  # before the last line
-        except BaseException:
-            run.ended = True
-            run.joinable = False
             raise
         finally:
             del waiter
