@@ -91,7 +91,7 @@ class Expiry:
         heappush(self._heap, deadline)
         if self._source:
             self._clean()
-        if loop is not None:
+        if deadline < self._when and loop is not None:
             self._arm(deadline, loop)
 
     def discard(self, deadline: Deadline) -> None:

@@ -81,9 +81,9 @@ class TimedCache(Cache):
 
     def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
         key = run.key
-        if self.current_run(key) is run:
+        if self.runs.get(key) is run:
             held = self.hold(held, self.time())
-        super().run_succeeded(run, held, seconds)
+        Cache.run_succeeded(self, run, held, seconds)
 
     def put(self, key: Hashable, held: Any) -> None:
         hash(key)
