@@ -100,12 +100,11 @@ class Expiry:
             return
         deadline.key = OUTDATED
         self._outdated += 1
-        if self._source:
-            self._clean()
-            return
-        held = len(self._heap)
+        held = len(self._heap) + len(self._source)
         if self._outdated == held:
             self.clear()
+        elif self._source:
+            self._clean()
         elif self._outdated * 2 > held + _SLACK:
             self._source, self._heap = self._heap, []
 
@@ -121,8 +120,6 @@ class Expiry:
                 self._outdated -= 1
             else:
                 heappush(self._heap, deadline)
-        if not source and self._outdated == len(self._heap):
-            self.clear()
 
     def pop_due(self, now: float) -> tuple[Deadline, Hashable] | None:
         """Take out the earliest deadline, if it is not after *now*, with its key.

@@ -697,3 +697,16 @@ async def test_a_value_is_not_kept_for_who_was_cancelled_as_the_run_ended_B3() -
 
 async def _wait_for(event: asyncio.Event) -> None:
     await event.wait()
+
+
+async def test_the_timer_goes_with_the_last_value_however_many_there_were_B3(
+    timers: Timers,
+) -> None:
+    for number in range(1, 120):
+        function, _ = counted(maxsize=None, ttl=10)
+        for key in range(number):
+            await function(key)
+        for key in range(number):
+            assert function.cache_invalidate(key)
+        await steps()
+        assert timers.armed == [], number

@@ -438,3 +438,19 @@ async def test_with_ttl_0_failures_are_kept_all_the_same_A7_C11(clock: Clock) ->
     for _ in range(3):
         assert isinstance(await outcome(function()), ValueError)
     assert len(runs) == 1
+
+
+async def test_a_value_that_no_timer_can_be_set_for_is_not_stored_A7() -> None:
+    loop = asyncio.get_running_loop()
+    function, runs = counted(ttl=10)
+
+    def call_at(*_: Any, **options: Any) -> Any:
+        raise ZeroDivisionError
+
+    loop.call_at = call_at  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await function(1)
+    assert function.cache_info().currsize == 0
+    del loop.call_at  # type: ignore[method-assign]
+    assert await function(1) == 1
+    assert runs == [(1,), (1,)]
