@@ -7,7 +7,8 @@ that is no plain, fresh hit goes on in ``Cache.answer``.
 
 from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
-from inspect import Parameter, signature
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from types import CodeType
 from typing import Any, TypeAlias
 
 from ._cache import Cache
@@ -163,11 +164,9 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
 
 
 def _has_one_parameter(function: Any) -> bool:
-    try:
-        parameters = signature(function).parameters.values()
-    except (TypeError, ValueError):  # it does not tell
-        return False
-    return [parameter.kind for parameter in parameters] in (
-        [Parameter.POSITIONAL_OR_KEYWORD],
-        [Parameter.POSITIONAL_ONLY],
+    code = getattr(function, "__code__", None)
+    return isinstance(code, CodeType) and (
+        code.co_argcount == 1
+        and not code.co_kwonlyargcount
+        and not code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
     )
