@@ -48,9 +48,11 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def __new__(cls, make_cache: Callable[[], Cache]) -> "Self":
         template = make_cache()
         make_key = template.make_key
+        caches: dict[int, Any] = {}
 
         async def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-            cache = self._cache_of(instance)
+            known = caches.get(id(instance))
+            cache = self._add(instance) if known is None else known[1]
             key = make_key(args, kwargs)
             value = cache.hit(key)
             if value is not MISSING:
@@ -60,7 +62,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         self = super().__new__(cls, template, call, call)
         self._make_cache = make_cache
         self._make_key = make_key
-        self._caches = {}
+        self._caches = caches
         self._totals_of_gone = stats_of(template)
         self._gone = deque()
         self._is_adding = False
@@ -173,7 +175,8 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         if instance is None:
             return self
-        self._cache_of(instance)  # complains at once where there can be none
+        if id(instance) not in self._caches:
+            self._add(instance)  # complains at once where there can be none
         bound: AlruCacheBoundMethod[..., Any] = AlruCacheBoundMethod(
             self._call_of_method, instance
         )
