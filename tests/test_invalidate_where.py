@@ -190,6 +190,22 @@ async def test_methods_are_asked_about_with_self_C12_A11() -> None:
     assert other.method.cache_contains(1)
 
 
+async def test_a_bound_method_asks_about_calls_of_its_instance_C12_A11() -> None:
+    class Service:
+        @alru_cache
+        async def method(self, key: int) -> int:
+            return key
+
+    one, other = Service(), Service()
+    for service in (one, other):
+        for key in (1, 2):
+            await service.method(key)
+    assert one.method.cache_invalidate_where(lambda key: key == 1) == 1
+    assert not one.method.cache_contains(1)
+    assert one.method.cache_contains(2)
+    assert other.method.cache_contains(1)
+
+
 async def test_methods_with_a_cache_per_instance_C12_C9() -> None:
     class Service:
         @alru_cache(per_instance=True)
