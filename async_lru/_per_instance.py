@@ -101,7 +101,10 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
     def _all(self) -> list[Cache]:
         """Return the caches of all instances."""
-        return [cache for _, cache in list(self._caches.values())]
+        return [cache for _, cache in self._known()]
+
+    def _known(self) -> list[tuple["weakref.ref[Any]", Cache]]:
+        return list(self._caches.values())
 
     # Of one instance, the first argument
 
@@ -125,8 +128,9 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         check_predicate(predicate)
         dropped = 0
-        for reference, cache in list(self._caches.values()):
-            of_call = predicate if cache.keys.own else partial(predicate, reference())
+        known = [(reference(), cache) for reference, cache in self._known()]
+        for instance, cache in [each for each in known if each[0] is not None]:
+            of_call = predicate if cache.keys.own else partial(predicate, instance)
             dropped += cache.invalidate_where(of_call)
         return dropped
 

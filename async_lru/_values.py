@@ -13,6 +13,10 @@ _HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _set_item: Any = cast("Any", dict).__setitem__
 
+#: Without the GIL an OrderedDict takes one thread at a time; PyPy's never returns when
+#: a key's ``__eq__`` changes it.
+_TOUCH_NEEDS_NO_LOCK: Final[bool] = _HAS_GIL and sys.implementation.name == "cpython"
+
 #: The argument ``last`` of ``popitem``, by position: a name costs 50 ns.
 _OLDEST: Final = False
 
@@ -152,15 +156,20 @@ class Values:
         self.get = values.get
         if self._maxsize is None:
             self.touch = callable  # any cheap function: there is no order to keep
-        elif _HAS_GIL:
+        elif _TOUCH_NEEDS_NO_LOCK:
             self.touch = values.move_to_end
         else:  # pragma: gil
             self.touch = self._touch_locked
 
     def _touch_locked(self, key: Hashable) -> None:  # pragma: gil
-        """Without the GIL an OrderedDict takes one thread at a time."""
         with self._lock:
-            self._map.move_to_end(key)
+            if self._changing:  # by the __eq__ of a key: the order is not worth a copy
+                return
+            self._changing = True
+            try:
+                self._map.move_to_end(key)
+            finally:
+                self._changing = False
 
 
 def _pop_oldest(values: Any) -> Any:  # pragma: gil

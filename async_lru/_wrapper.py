@@ -99,8 +99,8 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         """Invalidate every call of which *predicate* says True; return their number.
 
         It is called with the arguments of each value and each run in flight as the
-        call was made, ``self`` included; with ``ignore`` or ``per_instance`` with
-        what is left of them; with ``key`` with the key. What it raises is raised
+        call was made, ``self`` included; with ``ignore`` with what is left of them;
+        with ``key`` with the key. What it raises is raised
         here, and nothing is dropped then.
 
         May be called from any thread. Takes time in proportion to the number of

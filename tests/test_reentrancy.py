@@ -270,6 +270,7 @@ async def test_caches_of_instances_may_die_inside_each_other_C9_B15() -> None:
     for _ in range(5):
         service = Service(service)
         await service.method(1)
+    await steps()
     del service
     gc.collect()
     assert Service.method.cache_stats().misses == 5
