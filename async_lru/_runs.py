@@ -242,7 +242,7 @@ class Run:
         if failure is not None and failure is not error:
             # The call was cancelled when it had been told, but had not resumed.
             self._unheard -= 1
-            if not self._unheard:
+            if not self._unheard and not self._background:  # which was reported
                 self._report(failure, _UNHEARD)
         return failure is not None and failure is error
 

@@ -571,3 +571,32 @@ def test_bad_options_are_refused_C8_C13(
 ) -> None:
     with pytest.raises(error, match=message):
         alru_cache(**options)
+
+
+async def test_a_failure_in_the_background_is_reported_once_C8(clock: Clock) -> None:
+    """Although those who had joined the run were cancelled when they had been told."""
+    reports: list[dict[str, Any]] = []
+    collect_reports(reports)
+    gate = asyncio.get_running_loop().create_future()
+    started = clock.now
+
+    @alru_cache(ttl=10, stale_while_revalidate=10)
+    async def function() -> None:
+        if clock.now > started:
+            await gate
+
+    await function()
+    await clock.advance(15)
+    await function()
+    await steps()
+    await clock.advance(10)
+    joined = start(function())
+    await steps()
+    gate.set_exception(ValueError())
+    await steps(1)  # the run has failed, and the call has not resumed
+    joined.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await joined
+    assert [report["message"].split("failed ")[1][:17] for report in reports] == [
+        "in the background"
+    ]
