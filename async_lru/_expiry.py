@@ -206,7 +206,7 @@ class Expiry:
             pause = 0.0 if on_due(now) else ROUND
         finally:
             with self._lock:
-                if loop is self._loop:
+                if loop is self._loop:  # pragma: no branch  # not taken meanwhile
                     self._go_on(loop, now, pause)
 
     def _go_on(self, loop: AbstractEventLoop, now: float, pause: float) -> None:
