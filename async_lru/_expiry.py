@@ -196,7 +196,8 @@ class Expiry:
         """Have dropped what is due, and set the timer for what comes next."""
         on_due = self._on_due()
         with self._lock:
-            if on_due is None or loop is not self._loop:  # another has taken the cache
+            # Another loop may have taken the cache, which tests do in other processes.
+            if on_due is None or loop is not self._loop:  # pragma: no cover
                 return
             # asyncio runs a timer up to a tick of the clock early, and is right.
             now = max(loop.time(), self._when)
