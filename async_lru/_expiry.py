@@ -87,8 +87,8 @@ class Expiry:
         self, deadline: Deadline, key: Hashable, loop: AbstractEventLoop | None
     ) -> None:
         """Have the timer of *loop*, which runs in this thread, keep the deadline of *key*."""
-        deadline.key = key
         heappush(self._heap, deadline)
+        deadline.key = key  # last: a signal handler may discard what has one
         if self._source:
             self._clean()
         if deadline < self._when and loop is not None:

@@ -7,6 +7,7 @@ import attacks
 import pytest
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", attacks.ATTACKS)
 def test_finds_nothing(name: str) -> None:
     """An attack finds nothing, in a process of its own, which may crash or hang.

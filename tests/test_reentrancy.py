@@ -280,6 +280,7 @@ async def test_caches_of_instances_may_die_inside_each_other_C9_B15() -> None:
     assert Service.method.cache_info() == (0, 5, 128, 0)
 
 
+@pytest.mark.more
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals")
 @pytest.mark.skipif(
     sys.implementation.name == "pypy", reason="PyPy's heapq can be interrupted half-way"
