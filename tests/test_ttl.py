@@ -454,3 +454,16 @@ async def test_a_value_that_no_timer_can_be_set_for_is_not_stored_A7() -> None:
     del loop.call_at  # type: ignore[method-assign]
     assert await function(1) == 1
     assert runs == [(1,), (1,)]
+
+
+async def test_values_expire_while_deadlines_are_being_cleaned_out_A7(
+    clock: Clock,
+) -> None:
+    for dropped in range(60, 80):
+        function, _ = counted(maxsize=None, ttl=10)
+        for key in range(100):
+            await function(key)
+        for key in range(dropped):
+            function.cache_invalidate(key)
+        await clock.advance(10)
+        assert function.cache_info().currsize == 0
