@@ -90,7 +90,7 @@ def call_in(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
 def clock_of(loop: AbstractEventLoop) -> Callable[[], float]:
     """Return what tells the time of *loop*."""
     if getattr(loop.time, "__func__", None) is BaseEventLoop.time:
-        return monotonic  # the same without a call in Python: 10 % of a ttl hit
+        return monotonic  # the same without a call in Python
     return loop.time
 
 
