@@ -87,10 +87,7 @@ class Cache:
         """Return the fresh value of *key* to a call, or MISSING: the plain hit."""
         value = self.values.get(key, MISSING)
         if value is not MISSING and get_running_loop() is self.loop:
-            try:
-                self.values.touch(key)
-            except KeyError:  # dropped just now, by another thread
-                pass
+            self.values.use(key)
             self.counters.hits += 1
             return value
         return MISSING
@@ -100,8 +97,8 @@ class Cache:
 
         Returns what has to go, to die without the lock; None if it was not stored.
         """
-        while (dropped := self.values.insert(key, held)) is None:
-            if run is not None and self.runs.get(key) is not run:
+        while (dropped := self.values.insert(key, held, run)) is None:
+            if run is not None and not run.joinable:
                 return None
         if dropped[1] is not MISSING:
             self.counters.evictions += 1
@@ -232,7 +229,10 @@ class Cache:
         """Make a run that calls can join, for *waiter* or for the cache itself."""
         run = Run(self, key, loop, waiter, caller, self._detaches and self._shares)
         if self._shares:
-            self.runs[key] = run
+            runs = self.runs
+            runs[key] = run
+            # Unless a key's __eq__ has cleared the cache just now.
+            run.joinable = runs is self.runs
         self.in_flight.add(run)
         return run
 
@@ -255,15 +255,14 @@ class Cache:
         dropped = None
         self.lock.acquire()  # with would cost 100 ns more
         try:
-            if self.runs.get(key) is run:
+            if self.runs.get(key) is run and run.joinable:
                 dropped = (
                     self.remove_held(key)
                     if held is MISSING
                     else self.put_held(key, held, run)
                 )
-                if self.runs.pop(key, None) is not run:
-                    # A key's __eq__ or a signal handler has invalidated it just now.
-                    dropped = dropped, self.remove_held(key)
+                if run.joinable:  # nobody has taken it out meanwhile
+                    self.runs.pop(key, None)
             self.counters.loads += 1
             self.counters.load_seconds += seconds
         finally:
@@ -278,15 +277,16 @@ class Cache:
         with self.lock:
             if not isinstance(error, CancelledError):
                 self.counters.failures += 1
-            if self.runs.get(key) is run:
+            if self.runs.get(key) is run and run.joinable:
                 dropped = self.note_failure(run, kept)
-                if self.runs.pop(key, None) is not run:  # see run_succeeded
-                    dropped = dropped, self.remove_held(key)
+                if run.joinable:  # see run_succeeded
+                    self.runs.pop(key, None)
         del dropped
 
     def take_out(self, run: Run) -> None:
         """Let nobody join a run that is still in flight."""
         with self.lock:
+            run.joinable = False
             if self.runs.get(run.key) is run:
                 self.runs.pop(run.key, None)  # a signal handler may have, just now
 
@@ -308,14 +308,21 @@ class Cache:
         self.lock.acquire()  # with would cost 100 ns more
         try:
             held = self.remove_held(key)
-            run = self.runs.pop(key, None)
+            run = self._pop_run(key)
         finally:
             self.lock.release()
-        found = held is not MISSING and self.is_live(held)
         if run is not None:
-            found = found or run.joinable
             run.disown()
-        return found
+            return True
+        return held is not MISSING and self.is_live(held)
+
+    def _pop_run(self, key: Hashable) -> Run | None:
+        """Let nobody join the run of *key*, and return it if it could be joined."""
+        run = self.runs.pop(key, None)
+        if run is None or not run.joinable:
+            return None
+        run.joinable = False
+        return run
 
     def invalidate_where(self, predicate: Callable[..., object]) -> int:
         """Do that for all calls of which *predicate* says True; return their number."""
@@ -331,7 +338,7 @@ class Cache:
         loop = self.enter_loop()
         with self.lock:
             dropped = self.bind(loop)
-            run = self.runs.pop(key, None)
+            run = self._pop_run(key)
             former: Any = None
             if held is MISSING:
                 former = self.remove_held(key)
@@ -364,7 +371,10 @@ class Cache:
     def _start_over(self) -> Any:
         """Do what ``clear`` does; return what is to die, and to end, without the lock."""
         runs = list(self.runs.values())
-        self.runs.clear()
+        for run in runs:
+            run.joinable = False
+        # Pythons from 3.11 on break a dict that is cleared while a key is put into it.
+        self.runs = {}
         self.counters.zero()
         return self.clear_held(), runs
 

@@ -39,10 +39,13 @@ def call_for_any(cache: Cache) -> Call:
             key = args
         value = values.get(key, MISSING)
         if value is not MISSING and get_running_loop() is cache.loop:
+            touching = values.touching
+            touch = values.touching = values.touch
             try:
-                values.touch(key)
+                touch(key)
             except KeyError:
                 pass
+            values.touching = touching
             counters.hits += 1
             return value
         del value
@@ -66,10 +69,13 @@ def call_for_one_parameter(cache: Cache) -> Call:
             key = (argument,)
         value = values.get(key, MISSING)
         if value is not MISSING and get_running_loop() is cache.loop:
+            touching = values.touching
+            touch = values.touching = values.touch
             try:
-                values.touch(key)
+                touch(key)
             except KeyError:
                 pass
+            values.touching = touching
             counters.hits += 1
             return value
         del value
@@ -89,10 +95,13 @@ def call_with_own_keys(cache: Cache) -> Call:
         key = make_key(args, kwargs)
         value = values.get(key, MISSING)
         if value is not MISSING and get_running_loop() is cache.loop:
+            touching = values.touching
+            touch = values.touching = values.touch
             try:
-                values.touch(key)
+                touch(key)
             except KeyError:
                 pass
+            values.touching = touching
             counters.hits += 1
             return value
         del value
@@ -119,10 +128,13 @@ def timed_call_for_any(cache: TimedCache) -> Call:
             and held.fresh_until > cache.time()
             and get_running_loop() is cache.loop
         ):
+            touching = values.touching
+            touch = values.touching = values.touch
             try:
-                values.touch(key)
+                touch(key)
             except KeyError:
                 pass
+            values.touching = touching
             counters.hits += 1
             return held.value
         del held

@@ -76,8 +76,9 @@ class Run:
     """A run in flight: its task, and a future for each call that waits for it.
 
     Whether calls can join it, and its result will be stored, is the cache's affair:
-    they can while the run is in the cache's map of runs. All methods except
-    ``disown`` belong to the thread of the run's loop.
+    they can while the run is in the cache's map of runs, and whoever takes it out makes
+    it not ``joinable``. All methods except ``disown`` belong to the thread of the run's
+    loop.
     """
 
     __slots__ = (
@@ -105,7 +106,7 @@ class Run:
     #: None before the task has begun, too.
     task: "Task[Any] | None"
 
-    #: Whether calls may join it while it is among the cache's runs.
+    #: Whether calls may join it, and its result is stored.
     joinable: bool
     #: Whether the function has finished and the waiters were told.
     ended: bool

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Hashable, Mapping
-from contextlib import suppress
 from math import inf
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -127,8 +126,7 @@ class StaleCache(TimedCache):
             held = self.values.get(key, MISSING)
             now = self.time()
             if self._answers_at_once(held, now):
-                with suppress(KeyError):  # see Cache.hit
-                    self.values.touch(key)
+                self.values.use(key)
                 self.counters.hits += 1
                 if type(held) is Stale:
                     self.counters.stale_hits += 1

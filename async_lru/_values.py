@@ -4,7 +4,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import RLock
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 #: Stands for no value.
 MISSING: Final[Any] = object()
@@ -13,41 +13,65 @@ _HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _set_item: Any = cast("Any", dict).__setitem__
 
-#: Without the GIL an OrderedDict takes one thread at a time; PyPy's never returns when
-#: a key's ``__eq__`` changes it.
+#: Without the GIL an OrderedDict takes one thread at a time, and PyPy may change threads
+#: between a load and a store; CPython changes them at calls and jumps alone.
 _TOUCH_NEEDS_NO_LOCK: Final[bool] = _HAS_GIL and sys.implementation.name == "cpython"
 
 #: The argument ``last`` of ``popitem``, by position: a name costs 50 ns.
 _OLDEST: Final = False
 
 
+class Source(Protocol):
+    """What a value comes from."""
+
+    joinable: bool
+
+
 class Values:
     """A map of values, least recently used first, that holds *maxsize* at most.
 
-    All changes are made under *lock*; ``get`` and ``touch`` may be called without it.
+    All changes are made under *lock*. Calls do without it for ``get``, and for what
+    ``use`` does. The latter is for the thread of the cache's loop alone.
 
     An OrderedDict looks a key up several times in one operation. A key's ``__eq__``
     that changes the map in between, or raises, leaves it broken, and may crash the
-    interpreter. Such a map is given up: a copy of its items takes its place, and
-    whoever finds the map replaced has to begin anew. For the same reason
-    no map is ever cleared.
+    interpreter. So a map is given up if somebody is half-way through changing or
+    touching it: a copy of its items takes its place, and whoever finds the map replaced
+    has to begin anew. While a map is being changed, ``touch`` does nothing. For the
+    same reason no map is ever cleared.
     """
 
-    __slots__ = ("_changing", "_lock", "_map", "_maxsize", "get", "touch")
+    __slots__ = (
+        "_adding",
+        "_changing",
+        "_lock",
+        "_map",
+        "_maxsize",
+        "_touch",
+        "get",
+        "touch",
+        "touching",
+    )
 
     #: A dict, or an OrderedDict where there is a bound.
     _map: Any
+    #: The very key that is being added, which belongs to no copy of the map.
+    _adding: Hashable
 
     #: Return the value of a key, or a default.
     get: Callable[[Hashable, Any], Any]
-    #: Make a key the most recently used; KeyError if it is not there.
+    #: Make a key the most recently used; KeyError if it is not there. See ``use``.
     touch: Callable[[Hashable], object]
+    #: What ``touch`` is while the map is not being changed.
+    _touch: Callable[[Hashable], object]
+    #: The ``touch`` that is being called, or was when a key could not be compared.
+    touching: Callable[[Hashable], object] | None
 
     def __init__(self, maxsize: int | None, lock: RLock) -> None:
         self._lock = lock
         self._maxsize = maxsize
-        self._changing = False
-        self._use(self._new_map())
+        self.touching = None
+        self._begin_with(self._new_map())
 
     def __len__(self) -> int:
         return len(self._map)
@@ -57,16 +81,29 @@ class Values:
         # An OrderedDict iterates in steps, a dict does all at once.
         return list(cast("type[dict[Hashable, Any]]", dict).items(self._map))
 
-    def insert(self, key: Hashable, value: Any) -> tuple[Any, Any] | None:
-        """Store *value* as the most recently used.
+    def use(self, key: Hashable) -> None:
+        """Make a key the most recently used, if it is there."""
+        touching = self.touching
+        touch = self.touching = self.touch
+        try:
+            touch(key)
+        except KeyError:  # dropped just now, by another thread
+            pass
+        self.touching = touching
+
+    def insert(
+        self, key: Hashable, value: Any, source: Source | None
+    ) -> tuple[Any, Any] | None:
+        """Store *value* as the most recently used, if its source can still be joined.
 
         Returns the value that it replaces and the one that it evicts, or MISSING. None
-        if it could not be stored because a key's ``__eq__`` changed the map.
+        if it was not stored, because its source cannot be joined any more or a key's
+        ``__eq__`` changed the map.
         """
-        if self._changing:  # by the __eq__ of a key that is being looked up
-            self._replace(self._map)
-        self._changing = True
-        values: Any = self._map
+        values = self._begin_change()
+        if source is not None and not source.joinable:
+            self._end_change(values)
+            return None
         former = evicted = MISSING
         try:
             former = values.get(key, MISSING)
@@ -75,6 +112,7 @@ class Values:
                     values.move_to_end(key)
                 _set_item(values, key, value)  # the order is right
             else:
+                self._adding = key
                 values[key] = value
             if self._maxsize is not None and len(values) > self._maxsize:
                 evicted = (
@@ -85,36 +123,35 @@ class Values:
             if (  # pragma: no branch
                 values is self._map or not isinstance(error, KeyError)
             ):
-                self._replace(values, without=key if former is MISSING else MISSING)
+                self._replace(values)
                 raise
         finally:
-            self._changing = False
+            self._end_change(values)
         return (former, evicted) if values is self._map else None
 
-    def remove(self, key: Hashable) -> Any:
-        """Take a value out and return it, or MISSING."""
-        if self._changing:  # by the __eq__ of a key that is being looked up
-            self._replace(self._map)
-        self._changing = True
-        values: Any = self._map
+    def remove(self, key: Hashable, only: Any = MISSING) -> Any:
+        """Take a value out and return it, or MISSING; if it is *only*, where given."""
+        values = self._begin_change()
         try:
             value = values.get(key, MISSING)
+            if only is not MISSING and value is not only:
+                value = MISSING
             if value is not MISSING:
                 del values[key]  # see _pop_oldest
         except BaseException:
             self._replace(values)
             raise
         finally:
-            self._changing = False
+            self._end_change(values)
         if values is not self._map:
-            again = self.remove(key)
+            again = self.remove(key, only)
             return value if again is MISSING else again
         return value
 
     def clear(self) -> list[tuple[Hashable, Any]]:
         """Take all values out and return them with their keys."""
         items = self.items()
-        self._use(self._new_map())
+        self._begin_with(self._new_map())
         return items
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
@@ -123,17 +160,36 @@ class Values:
         if self._changing:
             self._replace(self._map)
 
-    def _replace(self, broken: Any, *, without: Hashable = MISSING) -> None:
-        """Put a copy of what is in *broken* in its place, unless that was done.
+    def _begin_change(self) -> Any:
+        """Return the map, in which nobody else has a hand until _end_change."""
+        self.touch = callable  # any cheap function
+        while self._changing or self._is_being_touched():
+            self._replace(self._map)
+            self.touch = callable
+        self._changing = True
+        return self._map
 
-        The very key *without*, which could not be inserted, is left out.
-        """
-        items = [item for item in self.items() if item[0] is not without]
+    def _end_change(self, values: Any) -> None:
+        if values is self._map:
+            self._changing = False
+            self._adding = MISSING
+            self.touch = self._touch
+
+    def _is_being_touched(self) -> bool:
+        return (
+            self.touching is self._touch
+            and _TOUCH_NEEDS_NO_LOCK
+            and self._maxsize is not None
+        )
+
+    def _replace(self, broken: Any) -> None:
+        """Put a copy of what is in *broken* in its place, unless that was done."""
+        items = [item for item in self.items() if item[0] is not self._adding]
         copy = None
         while broken is self._map and copy is None:
             copy = self._map_of(items)
         if broken is self._map:
-            self._use(copy)
+            self._begin_with(copy)
 
     def _map_of(self, items: list[tuple[Hashable, Any]]) -> Any:
         """Return a new map of *items*; if one fails take it out, and return None."""
@@ -150,16 +206,18 @@ class Values:
         plain: dict[Hashable, Any] = {}
         return plain if self._maxsize is None else OrderedDict(plain)
 
-    def _use(self, values: Any) -> None:
+    def _begin_with(self, values: Any) -> None:
         self._changing = False
+        self._adding = MISSING
         self._map = values
         self.get = values.get
         if self._maxsize is None:
-            self.touch = callable  # any cheap function: there is no order to keep
+            self._touch = callable  # there is no order to keep
         elif _TOUCH_NEEDS_NO_LOCK:
-            self.touch = values.move_to_end
+            self._touch = values.move_to_end
         else:  # pragma: gil
-            self.touch = self._touch_locked
+            self._touch = self._touch_locked
+        self.touch = self._touch
 
     def _touch_locked(self, key: Hashable) -> None:  # pragma: gil
         with self._lock:

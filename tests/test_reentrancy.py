@@ -65,12 +65,32 @@ KINDS = pytest.mark.parametrize(
     ],
 )
 
+
+def put_many(function: Any) -> None:
+    """Make any map of values grow."""
+    for number in range(10, 30):
+        function.cache_put(-number, Key(number))
+
+
+def hit_and_put_many(function: Any) -> None:
+    call = function(Key(1))
+    try:
+        call.send(None)
+    except StopIteration:  # a value was there
+        pass
+    finally:
+        call.close()
+    put_many(function)
+
+
 ACTIONS: dict[str, Callable[[Any], Any]] = {
     "invalidate": lambda function: function.cache_invalidate(Key(1)),
     "invalidate another": lambda function: function.cache_invalidate(Key(2)),
     "clear": lambda function: function.cache_clear(),
     "put": lambda function: function.cache_put(-1, Key(1)),
     "put another": lambda function: function.cache_put(-5, Key(5)),
+    "put many": put_many,
+    "hit and put many": hit_and_put_many,
     "where": lambda function: function.cache_invalidate_where(lambda key: True),
     "info": lambda function: function.cache_info(),
 }
@@ -113,7 +133,7 @@ async def check(function: Any, runs: list[int], maxsize: int | None) -> None:
     for number in range(1, 6):
         answer = await function(Key(number))
         assert answer in (0, -1, -5) or runs[answer - 1] == number
-    held = [number for number in range(10) if function.cache_contains(Key(number))]
+    held = [number for number in range(30) if function.cache_contains(Key(number))]
     info = function.cache_info()
     assert len(held) == info.currsize
     assert maxsize is None or info.currsize <= maxsize
@@ -168,6 +188,83 @@ async def test_nothing_dropped_in_a_comparison_is_served_later_B1_B15(
                 assert await function(Key(number)) > begun[0]
         if not trap.is_sprung:
             break
+
+
+async def test_nothing_dropped_is_stored_after_a_comparison_that_raised_B1_B15() -> (
+    None
+):
+    """After a hit that could not be, the values are compared more often."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    for fail_at, drop_at in itertools.product(range(1, 6), range(1, 16)):
+        function, runs = make({"maxsize": 3})
+        for number in (2, 3):
+            await function(Key(number))
+        trap = Trap(fail_at, fail)
+        try:
+            await function(Key(3))
+        except ZeroDivisionError:
+            pass
+        begun: list[int] = []
+
+        def drop(
+            function: Any = function, begun: Any = begun, runs: Any = runs
+        ) -> None:
+            function.cache_clear()
+            begun.append(len(runs))
+
+        trap = Trap(drop_at, drop)
+        assert await function(Key(1)) in (3, 4)
+        trap.remove()
+        if begun and function.cache_contains(Key(1)):
+            assert await function(Key(1)) > begun[0]
+        await check(function, runs, 3)
+
+
+async def test_expiry_drops_no_value_put_in_a_comparison_B1_B15(clock: Clock) -> None:
+    for at in itertools.count(1):
+
+        @alru_cache(ttl=lambda number: 10 * number)
+        async def function(key: Key) -> int:
+            return key.number
+
+        for number in (2, 1):  # the second is compared with the first when it expires
+            await function(Key(number))
+        trap = Trap(at, lambda function=function: function.cache_put(5, Key(1)))
+        await clock.advance(11)
+        trap.remove()
+        if not trap.is_sprung:
+            break
+        assert await function(Key(1)) == 5
+    assert at > 2
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 6])
+async def test_clearing_in_a_comparison_breaks_no_run_B1_B15(size: int) -> None:
+    """Pythons from 3.11 on break a dict that is cleared while a key is put into it."""
+    for at in range(1, 4 * size):
+        gate = asyncio.Event()
+
+        @alru_cache
+        async def function(key: Key, gate: asyncio.Event = gate) -> int:
+            await gate.wait()
+            return key.number
+
+        calls = [start(function(Key(number))) for number in range(size)]
+        await steps()
+        trap = Trap(at, function.cache_clear)
+        calls += [start(function(Key(9))) for _ in range(3)]
+        await steps()
+        trap.remove()
+        contained = [function.cache_contains(Key(number)) for number in range(10)]
+        assert function.cache_info().currsize == sum(contained)
+        assert function.cache_invalidate(Key(9))
+        assert not function.cache_contains(Key(9))
+        gate.set()
+        assert await asyncio.gather(*calls) == [*range(size), 9, 9, 9]
+        assert not function.cache_contains(Key(9))
 
 
 @KINDS
