@@ -1,13 +1,14 @@
 """What a call does when it is a plain hit, from top to bottom.
 
-The variants are written out by hand, side by side: a function of one parameter, any
-other, one with keys of its own, and one whose values have a deadline. Everything
-that is no plain, fresh hit goes on in ``Cache.answer``.
+The variants are written out by hand, side by side: for a function of one parameter, one
+of more, any other, and one with keys of its own; all but the second again for values
+that have a deadline. Everything that is no plain, fresh hit goes on in ``Cache.answer``.
 """
 
 from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
 from inspect import CO_VARARGS, CO_VARKEYWORDS
+from math import inf
 from types import CodeType
 from typing import Any, TypeAlias
 
@@ -21,8 +22,9 @@ Call: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 # In all of them: counters change last, so that an error in a key's __hash__ or __eq__
 # changes nothing. KeyError: another thread has dropped the value just now, which is an
-# answer all the same. A value that is no answer must not stay in the frame of a call
-# that waits.
+# answer all the same. What is done about ``touching`` is told in ``Values``; no call may
+# come between the load and the store. A value that is no answer must not stay in the
+# frame of a call that waits.
 
 
 def call_for_any(cache: Cache) -> Call:
@@ -54,17 +56,41 @@ def call_for_any(cache: Cache) -> Call:
     return call
 
 
+def call_for_many(cache: Cache) -> Call:
+    """Return the call of a function with more parameters: 8 % less for a hit."""
+    values = cache.values
+    counters = cache.counters
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        key: Any = (*args, *kwargs, KEYWORDS, *kwargs.values()) if kwargs else args
+        value = values.get(key, MISSING)
+        if value is not MISSING and get_running_loop() is cache.loop:
+            touching = values.touching
+            touch = values.touching = values.touch
+            try:
+                touch(key)
+            except KeyError:
+                pass
+            values.touching = touching
+            counters.hits += 1
+            return value
+        del value
+        return await cache.answer(key, args, kwargs)
+
+    return call
+
+
 def call_for_one_parameter(cache: Cache) -> Call:
     """Return the call of a function with one parameter: 13 % less for a hit."""
     values = cache.values
     counters = cache.counters
 
     async def call(argument: Any = MISSING, /, *rest: Any, **kwargs: Any) -> Any:
-        if rest or kwargs or argument is MISSING:
+        if (type(argument) is int or type(argument) is str) and not rest and not kwargs:
+            key: Any = argument
+        elif rest or kwargs or argument is MISSING:
             args = rest if argument is MISSING else (argument, *rest)
             key = default_key(args, kwargs)
-        elif type(argument) is int or type(argument) is str:
-            key = argument
         else:
             key = (argument,)
         value = values.get(key, MISSING)
@@ -143,6 +169,41 @@ def timed_call_for_any(cache: TimedCache) -> Call:
     return call
 
 
+def timed_call_for_one_parameter(cache: TimedCache) -> Call:
+    """Return the call of a function with one parameter whose values expire."""
+    values = cache.values
+    counters = cache.counters
+
+    async def call(argument: Any = MISSING, /, *rest: Any, **kwargs: Any) -> Any:
+        if (type(argument) is int or type(argument) is str) and not rest and not kwargs:
+            key: Any = argument
+        elif rest or kwargs or argument is MISSING:
+            args = rest if argument is MISSING else (argument, *rest)
+            key = default_key(args, kwargs)
+        else:
+            key = (argument,)
+        held = values.get(key, MISSING)
+        if (
+            held is not MISSING
+            and held.fresh_until > cache.time()
+            and get_running_loop() is cache.loop
+        ):
+            touching = values.touching
+            touch = values.touching = values.touch
+            try:
+                touch(key)
+            except KeyError:
+                pass
+            values.touching = touching
+            counters.hits += 1
+            return held.value
+        del held
+        args = rest if argument is MISSING else (argument, *rest)
+        return await cache.answer(key, args, kwargs)
+
+    return call
+
+
 def timed_call_with_own_keys(cache: TimedCache) -> Call:
     """Return the call of a function whose keys are its own and whose values expire."""
     make_key = cache.make_key
@@ -158,27 +219,34 @@ def timed_call_with_own_keys(cache: TimedCache) -> Call:
 
 
 def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
-    """Return what is called as a function, and what as a method of an instance."""
+    """Return what is called as a function, and what as a method of an instance.
+
+    A method is given the instance first, which is no int and no str.
+    """
     own_keys = cache.keys.make is not default_key
+    least, most = _positional_parameters(function)
     if isinstance(cache, TimedCache):
-        if own_keys:
-            call = timed_call_with_own_keys(cache)
+        method_call = (timed_call_with_own_keys if own_keys else timed_call_for_any)(
+            cache
+        )
+        has_one = most == 1 and not own_keys
+        call = timed_call_for_one_parameter(cache) if has_one else method_call
+    elif own_keys:
+        call = method_call = call_with_own_keys(cache)
+    else:
+        method_call = call_for_many(cache)
+        if most == 1:
+            call = call_for_one_parameter(cache)
         else:
-            call = timed_call_for_any(cache)
-        return call, call
-    if own_keys:
-        call = call_with_own_keys(cache)
-        return call, call
-    if _has_one_parameter(function):
-        return call_for_one_parameter(cache), call_for_any(cache)
-    call = call_for_any(cache)
-    return call, call
+            call = method_call if least > 1 else call_for_any(cache)
+    return call, method_call
 
 
-def _has_one_parameter(function: Any) -> bool:
+def _positional_parameters(function: Any) -> tuple[int, float]:
+    """Return how many arguments a function takes by position, at least and at most."""
     code = getattr(function, "__code__", None)
-    return isinstance(code, CodeType) and (
-        code.co_argcount == 1
-        and not code.co_kwonlyargcount
-        and not code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
-    )
+    if not isinstance(code, CodeType):
+        return 0, inf
+    least = code.co_argcount - len(function.__defaults__ or ())
+    takes_more = code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
+    return least, inf if takes_more else code.co_argcount

@@ -55,6 +55,8 @@ class Values:
 
     #: A dict, or an OrderedDict where there is a bound.
     _map: Any
+    #: Whether somebody is half-way through a change of it.
+    _changing: bool
     #: The very key that is being added, which belongs to no copy of the map.
     _adding: Hashable
 
@@ -82,7 +84,11 @@ class Values:
         return list(cast("type[dict[Hashable, Any]]", dict).items(self._map))
 
     def use(self, key: Hashable) -> None:
-        """Make a key the most recently used, if it is there."""
+        """Make a key the most recently used, if it is there: what a hit does.
+
+        A change that comes in between finds in ``touching`` what is being touched. An
+        error leaves it there, so that the next change is made in a copy.
+        """
         touching = self.touching
         touch = self.touching = self.touch
         try:
