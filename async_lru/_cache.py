@@ -7,7 +7,7 @@ from asyncio import (
 from collections.abc import Callable, Hashable
 from threading import RLock
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
 from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
@@ -15,21 +15,6 @@ from ._registry import is_disabled
 from ._runs import Caller, Function, Run, current_caller, current_run, end
 from ._stats import Counters
 from ._values import MISSING, Values
-
-Count: TypeAlias = Callable[[Counters, bool], None]
-
-
-def count_call(counters: Counters, is_new: bool) -> None:
-    """Count a call that has started a run, or joined one."""
-    if is_new:
-        counters.misses += 1
-    else:
-        counters.hits += 1
-        counters.joins += 1
-
-
-def count_nothing(counters: Counters, is_new: bool) -> None:
-    """Count no refresh among the calls."""
 
 
 class Cache:
@@ -142,9 +127,13 @@ class Cache:
         key: Hashable,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        count: Count = count_call,
+        *,
+        is_call: bool = True,
     ) -> "tuple[Run, Future[Any]]":
-        """Join the run of *key*, or start one; return it and a future to wait on."""
+        """Join the run of *key*, or start one; return it and a future to wait on.
+
+        That is counted unless it is no call, but a refresh.
+        """
         loop = get_running_loop_or_none()
         if loop is None or loop is not self.loop:
             loop = self.enter_loop()
@@ -160,11 +149,15 @@ class Cache:
             if run is None or not run.joinable:
                 run = self.admit(key, loop, waiter, caller)
                 is_new = True
+                if is_call:
+                    self.counters.misses += 1
             else:
                 if caller is not None:
                     self._check_deadlock(run, caller)
                 run.add_waiter(waiter, caller)
-            count(self.counters, is_new)
+                if is_call:
+                    self.counters.hits += 1
+                    self.counters.joins += 1
         finally:
             self.lock.release()
         if dropped is not None:
@@ -353,7 +346,7 @@ class Cache:
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run the function, or join the run in flight; return the result."""
-        run, waiter = self.ask(key, args, kwargs, count_nothing)
+        run, waiter = self.ask(key, args, kwargs, is_call=False)
         try:
             return await waiter
         except BaseException as error:

@@ -169,7 +169,9 @@ class Values:
     def _begin_change(self) -> Any:
         """Return the map, in which nobody else has a hand until _end_change."""
         self.touch = callable  # any cheap function
-        while self._changing or self._is_being_touched():
+        while self._changing or (
+            self.touching is not None and self._is_being_touched()
+        ):
             self._replace(self._map)
             self.touch = callable
         self._changing = True
