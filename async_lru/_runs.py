@@ -233,9 +233,10 @@ class Run:
         Returns whether *error* is the failure of the run.
         """
         if not self.ended:
-            del self._waiters[waiter]
-            if not self._waiters and not self._detached:
-                self._abandon()
+            if waiter in self._waiters:  # it was not left behind
+                del self._waiters[waiter]
+                if not self._waiters and not self._detached:
+                    self._abandon()
             return False
         if not waiter.done() or waiter.cancelled():
             return False

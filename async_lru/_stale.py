@@ -1,6 +1,6 @@
 """Values that are of use past their time, and failures that are kept."""
 
-import asyncio
+from asyncio import Future, TimerHandle
 from collections.abc import Hashable, Mapping
 from math import inf
 from types import MappingProxyType
@@ -95,12 +95,10 @@ class StaleCache(TimedCache):
             return held.value
         del held
         run, waiter = self.ask(key, args, kwargs)
+        timer = None
         try:
             if self._grace.if_slow is not None:
-                value = await self._value_if_slow(key, waiter, self._grace.if_slow)
-                if value is not MISSING:
-                    self._leave_behind(key, run, waiter)
-                    return value
+                timer = self._limit(self._grace.if_slow, key, run, waiter)
             return await waiter
         except BaseException as error:
             value = MISSING
@@ -108,8 +106,12 @@ class StaleCache(TimedCache):
                 value = self._value_within(key, self._grace.if_error)
             if value is MISSING:
                 raise
+            # Other callers may keep the error, and must not keep this one's frames.
+            error.__traceback__ = getattr(error.__traceback__, "tb_next", None)
             return value
         finally:
+            if timer is not None:
+                timer.cancel()
             del waiter  # see Cache.answer
 
     def _held_instead_of_run(
@@ -149,22 +151,27 @@ class StaleCache(TimedCache):
         served_until = held.fresh_until + self._grace.while_revalidate
         return now < max(served_until, min(held.retry_at, held.deadline))
 
-    async def _value_if_slow(self, key: Hashable, waiter: Any, seconds: float) -> Any:
-        """Return the old value if a run takes longer, and the value is still there."""
+    def _limit(
+        self, seconds: float, key: Hashable, run: Run, waiter: "Future[Any]"
+    ) -> TimerHandle | None:
+        """Let a call that has an old value wait so long for a run, and then have it."""
         if self._value_within(key, self._grace.longest) is MISSING:
-            return MISSING
-        if seconds > 0 and not waiter.done():
-            await asyncio.wait({waiter}, timeout=seconds)
-        if waiter.done():
-            return MISSING
-        return self._value_within(key, self._grace.longest)
+            return None
+        if seconds > 0:
+            return run.loop.call_later(seconds, self._relieve, key, run, waiter)
+        self._relieve(key, run, waiter)
+        return None
 
-    def _leave_behind(self, key: Hashable, run: Run, waiter: Any) -> None:
-        """Let a run go on without a call that has got the old value."""
+    def _relieve(self, key: Hashable, run: Run, waiter: "Future[Any]") -> None:
+        """Give a waiter the old value, if it is still there, and let the run go on."""
+        value = self._value_within(key, self._grace.longest)
+        if value is MISSING or waiter.done():
+            return
         if self.current_run(key) is run:
             run.leave_behind(waiter)
         else:
             run.leave(waiter)
+        waiter.set_result(value)
 
     def _value_within(self, key: Hashable, grace: float) -> Any:
         """Return the value of *key* if it is not past its ttl by *grace* seconds."""

@@ -872,7 +872,8 @@ async def warm(subject: Subject) -> None:
     await asyncio.wait([task])
     if subject.drops != epoch or subject.cancels:
         subject.exact = False  # how many of them were counted is not known
-    if task.cancelled():
+    if task.cancelled():  # perhaps by another actor
+        subject.exact = False
         return
     if isinstance(task.exception(), RuntimeError):
         subject.exact = False  # it was refused as a whole

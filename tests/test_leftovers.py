@@ -710,3 +710,35 @@ async def test_the_timer_goes_with_the_last_value_however_many_there_were_B3(
             assert function.cache_invalidate(key)
         await steps()
         assert timers.armed == [], number
+
+
+async def test_an_error_hidden_from_one_caller_keeps_none_of_its_values_B3_C8() -> None:
+    """Another caller, who got the error, keeps it, and puts a value for the next."""
+    held: list[weakref.ref[Value]] = []
+
+    @alru_cache(ttl=10, stale_if_error=100)
+    async def function(key: int) -> Value:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    async def refused() -> Exception:
+        try:
+            await function(1)
+        except ValueError as error:
+            function.cache_put(Value(), 1)
+            return error
+        raise AssertionError
+
+    async def rescued() -> None:
+        value = await function(1)
+        held.append(weakref.ref(value))
+
+    first = start(refused())
+    second = start(rescued())
+    await steps()
+    await second
+    kept = await first
+    function.cache_invalidate(1)
+    await steps()
+    assert isinstance(kept, ValueError)
+    assert held[0]() is None
