@@ -180,8 +180,9 @@ class Expiry:
         """Have *loop* call back at *when*, if nothing sooner is set."""
         if when >= self._when:
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        former = self._timer  # looked at once: a signal handler may take it away
+        if former is not None:
+            former.cancel()
         # In this order: a signal handler that disarms in between leaves no timer that
         # is believed to be set.
         self._loop = loop
