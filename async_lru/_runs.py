@@ -179,7 +179,7 @@ class Run:
             finally:
                 self._fail(error)
         else:
-            if task.done() and not self.ended and not task.cancelled():
+            if not self.ended and task.done() and not task.cancelled():
                 failure = task.exception()
                 if failure is not None:  # there was no stack left to fail on
                     self._fail(failure)

@@ -106,7 +106,12 @@ class Values:
         if it was not stored, because its source cannot be joined any more or a key's
         ``__eq__`` changed the map.
         """
-        values = self._begin_change()
+        # _begin_change and _end_change written out, for 3 % of a miss.
+        self.touch = callable
+        if self._changing or self.touching is not None:
+            self._make_way()
+        self._changing = True
+        values: Any = self._map
         if source is not None and not source.joinable:
             self._end_change(values)
             return None
@@ -132,7 +137,10 @@ class Values:
                 self._replace(values)
                 raise
         finally:
-            self._end_change(values)
+            if values is self._map:
+                self._changing = False
+                self._adding = MISSING
+                self.touch = self._touch
         return (former, evicted) if values is self._map else None
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
@@ -169,13 +177,16 @@ class Values:
     def _begin_change(self) -> Any:
         """Return the map, in which nobody else has a hand until _end_change."""
         self.touch = callable  # any cheap function
-        while self._changing or (
-            self.touching is not None and self._is_being_touched()
-        ):
-            self._replace(self._map)
-            self.touch = callable
+        if self._changing or self.touching is not None:
+            self._make_way()
         self._changing = True
         return self._map
+
+    def _make_way(self) -> None:
+        """Replace a map that somebody is half-way through changing or touching."""
+        while self._changing or self._is_being_touched():
+            self._replace(self._map)
+            self.touch = callable
 
     def _end_change(self, values: Any) -> None:
         if values is self._map:
