@@ -28,6 +28,11 @@ class Cache:
     dropped after the lock has been released.
     """
 
+    #: What its runs are.
+    make_run: type[Run] = Run
+    #: Whether tasks of its loop can take their first step when they are made.
+    begins_at_once = False
+
     def __init__(
         self,
         function: Function,
@@ -56,7 +61,6 @@ class Cache:
         #: The loop whose calls are served; None before the first and when closed.
         self.loop: AbstractEventLoop | None = None
         self.time = monotonic
-        self.begins_at_once = False
         self.closed = False
         self.counters = Counters()
         #: Whether runs are shared and their values stored.
@@ -110,10 +114,15 @@ class Cache:
     # Calls
 
     async def answer(
-        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        counts: bool = True,
     ) -> Any:
         """Answer a call that is no plain hit: with the result of a run."""
-        run, waiter = self.ask(key, args, kwargs)
+        run, waiter = self.ask(key, args, kwargs, counts=counts)
         try:
             return await waiter
         except BaseException as error:
@@ -128,7 +137,7 @@ class Cache:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        is_call: bool = True,
+        counts: bool = True,
     ) -> "tuple[Run, Future[Any]]":
         """Join the run of *key*, or start one; return it and a future to wait on.
 
@@ -149,13 +158,13 @@ class Cache:
             if run is None or not run.joinable:
                 run = self.admit(key, loop, waiter, caller)
                 is_new = True
-                if is_call:
+                if counts:
                     self.counters.misses += 1
             else:
-                if caller is not None:
-                    self._check_deadlock(run, caller)
                 run.add_waiter(waiter, caller)
-                if is_call:
+                if caller is not None:
+                    self._check_deadlock(run, waiter, caller)
+                if counts:
                     self.counters.hits += 1
                     self.counters.joins += 1
         finally:
@@ -176,18 +185,22 @@ class Cache:
 
     def enter_loop(self) -> AbstractEventLoop:
         """Return the running loop, for something that makes the cache belong to it."""
-        try:
-            loop = get_running_loop()
-        except RuntimeError:
-            raise RuntimeError(
-                f"{self.name} was called without a running asyncio event loop: call it "
-                "from a coroutine that asyncio runs"
-            ) from None
+        loop = self.running_loop()
         if loop is not self.loop:
             self._check_open()
             if self.loop is not None:
                 self._reset_warning.give()
         return loop
+
+    def running_loop(self) -> AbstractEventLoop:
+        """Return the running loop, or complain that there is none."""
+        try:
+            return get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{self.name} was called without a running asyncio event loop: call it "
+                "from a coroutine that asyncio runs"
+            ) from None
 
     def _check_open(self) -> None:
         if self.closed:
@@ -203,9 +216,13 @@ class Cache:
         self._check_open()  # again, under the lock
         dropped = None if self.loop is None else self._start_over()
         self.loop = loop
-        self.time = clock_of(loop)
+        self.time = self.clock_of(loop)
         self.begins_at_once = begins_at_once(loop)
         return dropped
+
+    def clock_of(self, loop: AbstractEventLoop) -> Callable[[], float]:
+        """Return what tells the time to a cache that belongs to *loop*."""
+        return clock_of(loop)
 
     def current_run(self, key: Hashable) -> Run | None:
         """Return the run of *key* that calls can join."""
@@ -220,7 +237,8 @@ class Cache:
         caller: "Caller | None",
     ) -> Run:
         """Make a run that calls can join, for *waiter* or for the cache itself."""
-        run = Run(self, key, loop, waiter, caller, self._detaches and self._shares)
+        detached = self._detaches and self._shares
+        run = self.make_run(self, key, loop, waiter, caller, detached)
         if self._shares:
             runs = self.runs
             runs[key] = run
@@ -229,8 +247,16 @@ class Cache:
         self.in_flight.add(run)
         return run
 
-    def _check_deadlock(self, run: Run, caller: Caller) -> None:
+    def _check_deadlock(
+        self, run: Run, waiter: "Future[Any]", caller: Caller
+    ) -> None:
+        """Refuse a waiter of *run* that calls from where the run waits.
+
+        It is one already: of two that would close a circle in two loops at the same
+        time, at least one must see the other.
+        """
         if run.waits_for(caller):
+            run.leave(waiter)
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "
                 "wait for itself: call it with other arguments there, or call the "
@@ -346,7 +372,7 @@ class Cache:
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run the function, or join the run in flight; return the result."""
-        run, waiter = self.ask(key, args, kwargs, is_call=False)
+        run, waiter = self.ask(key, args, kwargs, counts=False)
         try:
             return await waiter
         except BaseException as error:

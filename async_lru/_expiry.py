@@ -1,7 +1,7 @@
 """Deadlines, earliest first, and the one timer that keeps them."""
 
 import weakref
-from asyncio import AbstractEventLoop, Handle
+from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from contextvars import Context
@@ -77,7 +77,7 @@ class Expiry:
         self._source: list[Deadline] = []
         self._outdated = 0
         self._loop: AbstractEventLoop | None = None
-        self._timer: Handle | None = None
+        self._timer: TimerHandle | None = None
         self._when = inf
 
     def __del__(self) -> None:
@@ -166,7 +166,7 @@ class Expiry:
         if timer is not None and self._loop is not None:
             call_in(self._loop, timer.cancel)
 
-    def _forget_timer(self) -> Handle | None:
+    def _forget_timer(self) -> TimerHandle | None:
         timer, self._timer = self._timer, None
         self._when = inf
         return timer
@@ -189,9 +189,17 @@ class Expiry:
         self._when = when
         # Neither the cache nor the context of the call that happens to set the timer
         # is to be kept alive by it.
-        self._timer = loop.call_at(
-            when, _tick, _reference_to(self), loop, context=Context()
-        )
+        self._timer = self._call_at(when, loop, _tick, _reference_to(self), loop)
+
+    def _call_at(
+        self, when: float, loop: AbstractEventLoop, *callback: Any
+    ) -> TimerHandle:
+        return loop.call_at(when, *callback, context=Context())
+
+    def _time(self, loop: AbstractEventLoop) -> float:
+        """Return the time at which the timer of *loop* fires."""
+        # asyncio runs a timer up to a tick of the clock early, and is right.
+        return max(loop.time(), self._when)
 
     def tick(self, loop: AbstractEventLoop) -> None:
         """Have dropped what is due, and set the timer for what comes next."""
@@ -200,8 +208,7 @@ class Expiry:
             # Another loop may have taken the cache, which tests do in other processes.
             if on_due is None or loop is not self._loop:  # pragma: no cover
                 return
-            # asyncio runs a timer up to a tick of the clock early, and is right.
-            now = max(loop.time(), self._when)
+            now = self._time(loop)
             self._forget_timer()
         pause = _RETRY
         try:

@@ -227,6 +227,11 @@ class Run:
         """Give the outcome to *waiter*, a future of the run's loop."""
         self._waiters[waiter] = caller
 
+    def waiting(self) -> "list[tuple[Future[Any], Caller | None]]":
+        """Return the waiters and where they call from, to any thread."""
+        waiters = self._waiters  # looked at once: the run may end just now
+        return list(waiters.items()) if waiters else []
+
     def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> bool:
         """Forget a waiter whose call was ended by *error*, or waits no longer.
 
@@ -243,10 +248,14 @@ class Run:
         failure = waiter.exception()
         if failure is not None and failure is not error:
             # The call was cancelled when it had been told, but had not resumed.
-            self._unheard -= 1
-            if not self._unheard and not self._background:  # which was reported
-                self._report(failure, _UNHEARD)
+            self._miss(failure)
         return failure is not None and failure is error
+
+    def _miss(self, failure: BaseException) -> None:
+        """Take note that a waiter which was told of *failure* will never notice."""
+        self._unheard -= 1
+        if not self._unheard and not self._background:  # which was reported
+            self._report(failure, _UNHEARD)
 
     def detach(self) -> None:
         """Go on without waiters, because the cache itself wants the result."""
@@ -291,21 +300,20 @@ class Run:
     def _reaches(
         self, caller: "Caller", waits: "Callable[[Task[Any] | None, Task[Any]], bool]"
     ) -> bool:
-        pending = [caller]
+        pending: list[tuple[Caller, _Path]] = [(caller, None)]
         seen: set[Run] = set()
         while pending:
-            run, task = pending.pop()
-            if (
-                run.ended
-                or run.loop is not self.loop
-                or run in seen
-                or not waits(run.task, task)
-            ):
+            (run, task), path = pending.pop()
+            if run.ended or run in seen or not waits(run.task, task):
                 continue
             if run is self:
-                return True
+                if _is_still_there(path):
+                    return True
+                continue
             seen.add(run)
-            pending.extend(waiting for waiting in run._waiters.values() if waiting)
+            for waiter, waiting in run.waiting():
+                if waiting is not None:
+                    pending.append((waiting, (run, waiter, path)))
         return False
 
     # Ending
@@ -373,6 +381,19 @@ class Run:
 _NOTHING: Any = None
 
 _UNHEARD: Final = "failed when all its callers had been cancelled"
+
+
+#: How one run waits for another: the last one, what waits for it, and the way there.
+_Path: TypeAlias = "tuple[Run, Future[Any], _Path] | None"
+
+
+def _is_still_there(path: _Path) -> bool:
+    """Tell whether all of *path* has been there at once, whatever other loops do."""
+    while path is not None:
+        run, waiter, path = path
+        if all(waiter is not other for other, _ in run.waiting()):
+            return False
+    return True
 
 
 def _perhaps(waiting: "Task[Any] | None", task: "Task[Any]") -> bool:  # noqa: ARG001

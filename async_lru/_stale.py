@@ -86,15 +86,20 @@ class StaleCache(TimedCache):
     # Calls
 
     async def answer(
-        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        counts: bool = True,
     ) -> Any:
-        held = self._held_instead_of_run(key, args, kwargs)
+        held = self._held_instead_of_run(key, args, kwargs, counts)
         if type(held) is KeptFailure:
             raise held.again()
         if held is not MISSING:
             return held.value
         del held
-        run, waiter = self.ask(key, args, kwargs)
+        run, waiter = self.ask(key, args, kwargs, counts=counts)
         timer = None
         try:
             if self._grace.if_slow is not None:
@@ -115,7 +120,11 @@ class StaleCache(TimedCache):
             del waiter  # see Cache.answer
 
     def _held_instead_of_run(
-        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        counts: bool,
     ) -> Any:
         """Return what is held if it answers a call that is no plain hit, or MISSING.
 
@@ -129,9 +138,9 @@ class StaleCache(TimedCache):
             now = self.time()
             if self._answers_at_once(held, now):
                 self.values.use(key)
-                self.counters.hits += 1
+                self.counters.hits += counts
                 if type(held) is Stale:
-                    self.counters.stale_hits += 1
+                    self.counters.stale_hits += counts
                     if held.retry_at <= now and self.current_run(key) is None:
                         refresh = self.admit(key, loop, None, None)
                         refresh.detach()
@@ -158,19 +167,22 @@ class StaleCache(TimedCache):
         if self._value_within(key, self._grace.longest) is MISSING:
             return None
         if seconds > 0:
-            return run.loop.call_later(seconds, self._relieve, key, run, waiter)
+            loop = waiter.get_loop()
+            return loop.call_later(seconds, self._relieve, key, run, waiter)
         self._relieve(key, run, waiter)
         return None
 
     def _relieve(self, key: Hashable, run: Run, waiter: "Future[Any]") -> None:
         """Give a waiter the old value, if it is still there, and let the run go on."""
         value = self._value_within(key, self._grace.longest)
-        if value is MISSING or waiter.done():
-            return
-        if self.current_run(key) is run:
-            run.leave_behind(waiter)
-        else:
-            run.leave(waiter)
+        with self.lock:
+            # The outcome of a run in another loop may be on its way.
+            if value is MISSING or waiter.done() or run.ended:
+                return
+            if self.current_run(key) is run:
+                run.leave_behind(waiter)
+            else:
+                run.leave(waiter)
         waiter.set_result(value)
 
     def _value_within(self, key: Hashable, grace: float) -> Any:

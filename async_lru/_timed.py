@@ -6,7 +6,6 @@ from typing import Any, Final, NamedTuple
 
 from ._cache import Cache
 from ._expiry import OUTDATED, Deadline, Expiry, deadline_at
-from ._loops import clock_of
 from ._runs import Run
 from ._values import MISSING
 
@@ -87,7 +86,7 @@ class TimedCache(Cache):
 
     def put(self, key: Hashable, held: Any) -> None:
         hash(key)
-        now = clock_of(self.enter_loop())()
+        now = self.clock_of(self.enter_loop())()
         super().put(key, self.hold(held, now))
 
     def is_live(self, held: Timed) -> bool:
