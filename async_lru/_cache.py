@@ -5,9 +5,10 @@ from asyncio import (
     _get_running_loop as get_running_loop_or_none,  # pyright: ignore[reportPrivateUsage]  # public all the same
 )
 from collections.abc import Callable, Hashable
+from enum import Enum, auto
 from threading import RLock
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
@@ -15,6 +16,20 @@ from ._registry import is_disabled
 from ._runs import Caller, Function, Run, current_caller, current_run, end
 from ._stats import Counters
 from ._values import MISSING, Values
+
+
+class Purpose(Enum):
+    """What a run is asked for."""
+
+    CALL = auto()
+    #: A call whose run was lost, and which was counted then.
+    CALL_AGAIN = auto()
+    REFRESH = auto()
+
+
+CALL: Final = Purpose.CALL
+CALL_AGAIN: Final = Purpose.CALL_AGAIN
+REFRESH: Final = Purpose.REFRESH
 
 
 class Cache:
@@ -119,10 +134,10 @@ class Cache:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        counts: bool = True,
+        purpose: Purpose = CALL,
     ) -> Any:
         """Answer a call that is no plain hit: with the result of a run."""
-        run, waiter = self.ask(key, args, kwargs, counts=counts)
+        run, waiter = self.ask(key, args, kwargs, purpose=purpose)
         try:
             return await waiter
         except BaseException as error:
@@ -137,11 +152,11 @@ class Cache:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        counts: bool = True,
+        purpose: Purpose = CALL,
     ) -> "tuple[Run, Future[Any]]":
         """Join the run of *key*, or start one; return it and a future to wait on.
 
-        That is counted unless it is no call, but a refresh.
+        That is counted unless it is no call, or one that asks again.
         """
         loop = get_running_loop_or_none()
         if loop is None or loop is not self.loop:
@@ -158,13 +173,13 @@ class Cache:
             if run is None or not run.joinable:
                 run = self.admit(key, loop, waiter, caller)
                 is_new = True
-                if counts:
+                if purpose is CALL:
                     self.counters.misses += 1
             else:
                 run.add_waiter(waiter, caller)
                 if caller is not None:
                     self._check_deadlock(run, waiter, caller)
-                if counts:
+                if purpose is CALL:
                     self.counters.hits += 1
                     self.counters.joins += 1
         finally:
@@ -372,7 +387,7 @@ class Cache:
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run the function, or join the run in flight; return the result."""
-        run, waiter = self.ask(key, args, kwargs, counts=False)
+        run, waiter = self.ask(key, args, kwargs, purpose=REFRESH)
         try:
             return await waiter
         except BaseException as error:

@@ -224,7 +224,7 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
     A method is given the instance first, which is no int and no str.
     """
     own_keys = cache.keys.make is not default_key
-    least, most = _positional_parameters(function)
+    least, most = positional_parameters(function)
     if isinstance(cache, TimedCache):
         method_call = (timed_call_with_own_keys if own_keys else timed_call_for_any)(
             cache
@@ -242,7 +242,7 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
     return call, method_call
 
 
-def _positional_parameters(function: Any) -> tuple[int, float]:
+def positional_parameters(function: Any) -> tuple[int, float]:
     """Return how many arguments a function takes by position, at least and at most."""
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):

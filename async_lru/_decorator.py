@@ -14,6 +14,8 @@ from ._loops import ResetWarning
 from ._options import Options, checked
 from ._per_instance import PerInstance
 from ._registry import register
+from ._shared import SharedCache
+from ._shared_calls import shared_calls_of
 from ._wrapper import AlruCacheWrapper
 
 _P = ParamSpec("_P")
@@ -69,6 +71,7 @@ def alru_cache(
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
+    shared: bool = False,
 ) -> AlruCacheWrapper[_P, _R]: ...
 @overload
 def alru_cache(
@@ -87,6 +90,7 @@ def alru_cache(
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
+    shared: bool = False,
 ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
 @overload
 def alru_cache(
@@ -104,6 +108,7 @@ def alru_cache(
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
+    shared: bool = False,
 ) -> _Decorator: ...
 @overload
 def alru_cache(
@@ -121,6 +126,7 @@ def alru_cache(
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
+    shared: bool = False,
 ) -> _DecoratorFor[_R]: ...
 def alru_cache(
     maxsize: Any = 128,
@@ -137,6 +143,7 @@ def alru_cache(
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
+    shared: bool = False,
 ) -> Any:
     """Decorate a coroutine function with a least-recently-used cache.
 
@@ -183,6 +190,12 @@ def alru_cache(
         cancel_abandoned: Whether a run is cancelled when the last call that waits for
             it is cancelled. If False it goes on, can be joined again, and its result
             is stored. True by default.
+        shared: Share the cache between event loops, in any threads: values are served
+            to all of them, and calls from different loops share a run, which takes
+            place in the loop of the first. False, the default, is a cache that belongs
+            to one loop. Eviction is second chance (CLOCK) then, and time is
+            ``time.monotonic``. Results are shared by threads, so they must not be
+            changed, nor be bound to a loop.
 
     Returns:
         The function as an :class:`AlruCacheWrapper`, or without a function a
@@ -199,9 +212,9 @@ def alru_cache(
     *cancel_abandoned*); it can no longer be joined then, and the next call starts a
     new run.
 
-    Every method may be called from any thread. A cache belongs to the event loop of
-    its first call, however: a call from another loop clears it and warns, once for
-    each decorated function, with :class:`AlruCacheLoopResetWarning`.
+    Every method may be called from any thread. Without *shared* a cache belongs to the
+    event loop of its first call, however: a call from another loop clears it and warns,
+    once for each decorated function, with :class:`AlruCacheLoopResetWarning`.
 
     .. versionchanged:: 3.0
         Rewritten; see the changelog.
@@ -221,6 +234,7 @@ def alru_cache(
         stale_retry,
         error_ttl,
         cancel_abandoned,
+        shared,
     )
     decorate = partial(_decorate, options)
     return decorate if function is None else decorate(function)
@@ -251,7 +265,12 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
         wrapper = PerInstance(make_cache)
     else:
         cache = make_cache()
-        wrapper = AlruCacheWrapper(cache, *calls_of(cache, function))
+        calls = (
+            shared_calls_of(cache, function)
+            if isinstance(cache, SharedCache)
+            else calls_of(cache, function)
+        )
+        wrapper = AlruCacheWrapper(cache, *calls)
     for call in (wrapper.func, wrapper._call_of_method):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         _name(call, described)
     functools.update_wrapper(wrapper, described)

@@ -10,7 +10,7 @@ def info_of(cache: Cache) -> CacheInfo:
     """Return hits, misses, maxsize and the number of keys."""
     cache.drop_overdue()
     counters = cache.counters
-    return CacheInfo(counters.hits, counters.misses, cache.maxsize, _size_of(cache))
+    return CacheInfo(counters.all_hits, counters.misses, cache.maxsize, _size_of(cache))
 
 
 def stats_of(cache: Cache) -> CacheStats:
@@ -18,7 +18,7 @@ def stats_of(cache: Cache) -> CacheStats:
     cache.drop_overdue()
     counters = cache.counters
     return CacheStats(
-        hits=counters.hits,
+        hits=counters.all_hits,
         joins=counters.joins,
         stale_hits=counters.stale_hits,
         misses=counters.misses,

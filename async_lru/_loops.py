@@ -22,7 +22,7 @@ class AlruCacheLoopResetWarning(UserWarning):
 
     Issued once per decorated function. Harmless in tests and notebooks, where loops
     come and go; in a service it means that several loops share the function and
-    keep taking the cache from each other.
+    keep taking the cache from each other. ``shared=True`` lets them share it.
     """
 
 
@@ -43,7 +43,7 @@ class ResetWarning:
         warnings.warn(
             f"alru_cache detected event loop change: {self._name} was called from "
             "another event loop than before, so its cache was cleared and now belongs "
-            "to the new loop. Decorate a function for each loop to avoid this.",
+            "to the new loop. Pass shared=True for one cache that serves all loops.",
             AlruCacheLoopResetWarning,
             stacklevel=_level_of_caller(),
         )

@@ -18,6 +18,7 @@ from ._keys import (
 )
 from ._loops import ResetWarning
 from ._runs import Function
+from ._shared import SharedCache, SharedStaleCache, SharedTimedCache
 from ._stale import Grace, StaleCache
 from ._timed import Lifetime, TimedCache
 
@@ -35,6 +36,7 @@ class Options(NamedTuple):
     ignore: tuple[str, ...]
     per_instance: bool
     cancel_abandoned: bool
+    shared: bool
 
     def make_cache(
         self, function: Function, name: str, keys: Keys, reset_warning: ResetWarning
@@ -48,6 +50,8 @@ class Options(NamedTuple):
         if self.grace:
             kind = StaleCache
             kinds["grace"] = self.grace
+        if self.shared:
+            kind = _SHARED[kind]
         cache: Cache = kind(
             function,
             name,
@@ -90,6 +94,12 @@ class Options(NamedTuple):
         return Keys(make, typed=self.typed, own=own, with_first=with_first)
 
 
+_SHARED: dict[Any, type[Cache]] = {
+    Cache: SharedCache,
+    TimedCache: SharedTimedCache,
+    StaleCache: SharedStaleCache,
+}
+
 _BY_KEYWORD = (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
 
 
@@ -107,11 +117,13 @@ def checked(  # noqa: PLR0917
     stale_retry: Any,
     error_ttl: Any,
     cancel_abandoned: Any,
+    shared: Any,
 ) -> Options:
     """Return the options, or raise TypeError or ValueError for the first bad one."""
     _check_bool("typed", typed, " (ttl and jitter are keyword-only)")
     _check_bool("per_instance", per_instance)
     _check_bool("cancel_abandoned", cancel_abandoned)
+    _check_bool("shared", shared)
     lifetime = Lifetime(**_checked_ttl(ttl, jitter))
     grace = Grace(
         **_checked_stale(
@@ -145,6 +157,7 @@ def checked(  # noqa: PLR0917
         _checked_ignore(ignore),
         per_instance,
         cancel_abandoned,
+        shared,
     )
 
 

@@ -10,6 +10,9 @@ from asyncio import (
     Task,
     current_task,
 )
+from asyncio import (
+    _get_running_loop as get_running_loop_or_none,  # pyright: ignore[reportPrivateUsage]  # public all the same
+)
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -248,14 +251,17 @@ class Run:
         failure = waiter.exception()
         if failure is not None and failure is not error:
             # The call was cancelled when it had been told, but had not resumed.
-            self._miss(failure)
+            self.miss(failure)
         return failure is not None and failure is error
 
-    def _miss(self, failure: BaseException) -> None:
+    def miss(self, failure: BaseException) -> None:
         """Take note that a waiter which was told of *failure* will never notice."""
-        self._unheard -= 1
-        if not self._unheard and not self._background:  # which was reported
+        if self._is_last_unheard() and not self._background:  # which was reported
             self._report(failure, _UNHEARD)
+
+    def _is_last_unheard(self) -> bool:
+        self._unheard -= 1
+        return not self._unheard
 
     def detach(self) -> None:
         """Go on without waiters, because the cache itself wants the result."""
@@ -370,7 +376,8 @@ class Run:
         """Hand an exception that no call may have got to the event loop."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
-        self.loop.call_exception_handler(
+        loop = get_running_loop_or_none() or self.loop
+        loop.call_exception_handler(
             {
                 "message": f"{self._name} {what}",
                 "exception": error,

@@ -6,7 +6,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ._cache import disown
+from ._cache import CALL, Purpose, disown
 from ._expiry import deadline_at
 from ._failures import duplicate
 from ._runs import Run, current_caller
@@ -91,15 +91,15 @@ class StaleCache(TimedCache):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        counts: bool = True,
+        purpose: Purpose = CALL,
     ) -> Any:
-        held = self._held_instead_of_run(key, args, kwargs, counts)
+        held = self._held_instead_of_run(key, args, kwargs, purpose)
         if type(held) is KeptFailure:
             raise held.again()
         if held is not MISSING:
             return held.value
         del held
-        run, waiter = self.ask(key, args, kwargs, counts=counts)
+        run, waiter = self.ask(key, args, kwargs, purpose=purpose)
         timer = None
         try:
             if self._grace.if_slow is not None:
@@ -124,7 +124,7 @@ class StaleCache(TimedCache):
         key: Hashable,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        counts: bool,
+        purpose: Purpose,
     ) -> Any:
         """Return what is held if it answers a call that is no plain hit, or MISSING.
 
@@ -138,9 +138,9 @@ class StaleCache(TimedCache):
             now = self.time()
             if self._answers_at_once(held, now):
                 self.values.use(key)
-                self.counters.hits += counts
+                self.counters.hits += purpose is CALL
                 if type(held) is Stale:
-                    self.counters.stale_hits += counts
+                    self.counters.stale_hits += purpose is CALL
                     if held.retry_at <= now and self.current_run(key) is None:
                         refresh = self.admit(key, loop, None, None)
                         refresh.detach()

@@ -27,6 +27,11 @@ class Counters:
         self.loads = self.failures = self.evictions = self.expirations = 0
         self.load_seconds = 0.0
 
+    @property
+    def all_hits(self) -> int:
+        """Hits of any kind."""
+        return self.hits
+
 
 class CacheInfo(NamedTuple):
     """What ``cache_info()`` returns: the fields of ``functools.lru_cache``'s.

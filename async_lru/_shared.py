@@ -1,0 +1,256 @@
+"""Caches that belong to no event loop: their values and runs are shared by all."""
+
+from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop
+from asyncio import (
+    _get_running_loop as get_running_loop_or_none,  # pyright: ignore[reportPrivateUsage]  # public all the same
+)
+from collections.abc import Callable, Hashable
+from contextvars import Context
+from time import monotonic
+from typing import Any, Final
+
+from ._cache import CALL, CALL_AGAIN, REFRESH, Cache, Purpose
+from ._expiry import Expiry
+from ._loops import begins_at_once
+from ._runs import Run, current_caller, current_run
+from ._shared_runs import RunLost, SharedRun, Watch
+from ._shared_values import SharedCounters, SharedValues
+from ._stale import StaleCache
+from ._timed import TimedCache
+from ._values import MISSING
+
+#: Seconds that a timer may be late before its loop is taken for one that has stopped.
+LATE: Final = 1.0
+
+
+class HasValue(BaseException):
+    """Raised when another thread has stored what answers a call just now."""
+
+
+class SharedCache(Cache):
+    """A cache for calls from any number of loops, in any threads.
+
+    What differs is a call that is no plain hit. There may be a value when it gets the
+    lock, and so it looks once more. The run that it finds may belong to another loop,
+    and when that loop dies it has to ask again.
+    """
+
+    make_run = SharedRun
+    values: Any
+    counters: SharedCounters
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.values = SharedValues(self.maxsize, self.lock)
+        self.counters = SharedCounters()
+
+    @property
+    def begins_at_once(self) -> bool:  # type: ignore[override]  # each loop has its own
+        """Whether tasks of the running loop can take their first step when they are made."""
+        return begins_at_once(get_running_loop())
+
+    def clock_of(self, loop: AbstractEventLoop) -> Callable[[], float]:  # noqa: ARG002
+        return monotonic  # loops need not agree, and those of threads do not
+
+    def enter_loop(self) -> Any:
+        """Return the running loop, if any: it makes no difference to the cache."""
+        self._check_open()
+        return get_running_loop_or_none()
+
+    def bind(self, loop: AbstractEventLoop) -> None:  # noqa: ARG002
+        self._check_open()  # again, under the lock
+
+    # Calls
+
+    def fresh(self, key: Hashable) -> Any:
+        """Return the value of *key* if a call that finds it is a plain hit, or MISSING."""
+        entry = self.values.find(key)
+        held = MISSING if entry is None else entry.held
+        if held is MISSING:
+            return MISSING
+        value = self.fresh_value(held)
+        if value is not MISSING:
+            entry.used = True
+        return value
+
+    def fresh_value(self, held: Any) -> Any:
+        """Return the value of what is held, if it is fresh, or MISSING."""
+        return held
+
+    def is_answered(self, key: Hashable) -> bool:
+        """Tell whether there is something that answers a call for *key* at once."""
+        return self.fresh(key) is not MISSING
+
+    def hit(self, key: Hashable) -> Any:
+        value = self.fresh(key)
+        if value is not MISSING:
+            self.counters.add_hit()
+        return value
+
+    async def answer(
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        purpose: Purpose = CALL,
+    ) -> Any:
+        self.running_loop()
+        while True:
+            try:
+                return await super().answer(key, args, kwargs, purpose=purpose)
+            except HasValue:
+                pass
+            except RunLost:
+                purpose = CALL_AGAIN
+            value = self.hit(key) if purpose is CALL else self.fresh(key)
+            if value is not MISSING:
+                return value
+
+    async def refresh(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        while True:
+            try:
+                return await super().refresh(key, args, kwargs)
+            except RunLost:
+                pass
+
+    def ask(
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        purpose: Purpose = CALL,
+    ) -> "tuple[Run, Future[Any]]":
+        loop = self.running_loop()
+        caller = None if current_run() is None else current_caller()
+        waiter = loop.create_future()
+        with self.lock:
+            self._check_open()
+            if purpose is not REFRESH and self.is_answered(key):
+                raise HasValue
+            run = self.current_run(key)
+            is_new = run is None
+            if run is None:
+                run = self.admit(key, loop, waiter, caller)
+            else:
+                run.add_waiter(waiter, caller)
+                if caller is not None:
+                    self._check_deadlock(run, waiter, caller)
+            if purpose is CALL:
+                self.counters.misses += is_new
+                self.counters.hits += not is_new
+                self.counters.joins += not is_new
+        try:
+            if is_new:
+                run.begin(self._function, args, kwargs, caller)
+            elif run.loop is not loop:
+                Watch(run, waiter)
+            return run, waiter  # noqa: TRY300  # as in Cache.ask
+        except BaseException:
+            if is_new:
+                run.ended = True
+                run.joinable = False
+            raise
+        finally:
+            del waiter
+
+    # Runs
+
+    def current_run(self, key: Hashable) -> Run | None:
+        run = super().current_run(key)
+        if run is not None and run.loop.is_closed():
+            self.runs_in_flight()  # which forgets it
+            return None
+        return run
+
+    def _pop_run(self, key: Hashable) -> Run | None:
+        self.current_run(key)
+        return super()._pop_run(key)
+
+    def drop_overdue(self) -> None:
+        self.runs_in_flight()
+        super().drop_overdue()
+
+    # The cache as a whole
+
+    def shut(self) -> None:
+        with self.lock:
+            super().shut()
+            self.values.serve_nobody()
+
+
+class SharedTimedCache(SharedCache, TimedCache):
+    """The same whose values have deadlines, by the clock of the process."""
+
+    _expiry: "SharedExpiry"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._expiry = SharedExpiry(self.lock, self.drop_due)
+
+    def fresh_value(self, held: Any) -> Any:
+        return held.value if held.fresh_until > monotonic() else MISSING
+
+    def ask(
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        purpose: Purpose = CALL,
+    ) -> "tuple[Run, Future[Any]]":
+        with self.lock:
+            self._expiry.look_after()
+        return super().ask(key, args, kwargs, purpose=purpose)
+
+
+class SharedStaleCache(SharedTimedCache, StaleCache):
+    """The same that serves stale values, or keeps failures."""
+
+    def is_answered(self, key: Hashable) -> bool:
+        held = self.values.get(key, MISSING)
+        return super().is_answered(key) or self._answers_at_once(held, monotonic())
+
+
+class SharedExpiry(Expiry):
+    """Deadlines whose timer is one of any loop that uses the cache."""
+
+    __slots__ = ()
+
+    def add(
+        self,
+        deadline: Any,
+        key: Hashable,
+        loop: AbstractEventLoop | None,  # noqa: ARG002  # the cache belongs to none
+    ) -> None:
+        super().add(deadline, key, None)
+        self.look_after()
+
+    def look_after(self) -> None:
+        """Have the timer set in the running loop if no other loop sees to it."""
+        loop = get_running_loop_or_none()
+        first = min(self._heap[:1] + self._source[:1], default=None)
+        if loop is None or first is None:
+            return
+        if self._loop is not None and self._loop.is_closed():
+            self._forget_timer()
+        elif self._when < monotonic() - LATE:
+            self.disarm()
+        self._arm(first, loop)
+
+    def _arm(self, when: float, loop: AbstractEventLoop) -> None:
+        if when < self._when:
+            self.release()  # it may be another loop's
+            super()._arm(when, loop)
+
+    def _call_at(
+        self, when: float, loop: AbstractEventLoop, *callback: Any
+    ) -> TimerHandle:
+        delay = max(when - monotonic(), 0.0)
+        return loop.call_later(delay, *callback, context=Context())
+
+    def _time(self, loop: AbstractEventLoop) -> float:  # noqa: ARG002
+        return monotonic()
