@@ -262,9 +262,7 @@ class Cache:
         self.in_flight.add(run)
         return run
 
-    def _check_deadlock(
-        self, run: Run, waiter: "Future[Any]", caller: Caller
-    ) -> None:
+    def _check_deadlock(self, run: Run, waiter: "Future[Any]", caller: Caller) -> None:
         """Refuse a waiter of *run* that calls from where the run waits.
 
         It is one already: of two that would close a circle in two loops at the same

@@ -7,7 +7,7 @@ from asyncio import (
 from collections.abc import Callable, Hashable
 from contextvars import Context
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ._cache import CALL, CALL_AGAIN, REFRESH, Cache, Purpose
 from ._expiry import Expiry
@@ -65,10 +65,10 @@ class SharedCache(Cache):
     def fresh(self, key: Hashable) -> Any:
         """Return the value of *key* if a call that finds it is a plain hit, or MISSING."""
         entry = self.values.find(key)
-        held = MISSING if entry is None else entry.held
-        if held is MISSING:
+        if entry is None:
             return MISSING
-        value = self.fresh_value(held)
+        held = entry.held
+        value = MISSING if held is MISSING else self.fresh_value(held)
         if value is not MISSING:
             entry.used = True
         return value
@@ -113,7 +113,7 @@ class SharedCache(Cache):
         while True:
             try:
                 return await super().refresh(key, args, kwargs)
-            except RunLost:
+            except RunLost:  # noqa: PERF203  # one round, but for very few
                 pass
 
     def ask(
@@ -147,7 +147,7 @@ class SharedCache(Cache):
             if is_new:
                 run.begin(self._function, args, kwargs, caller)
             elif run.loop is not loop:
-                Watch(run, waiter)
+                Watch(cast("SharedRun", run), waiter)
             return run, waiter  # noqa: TRY300  # as in Cache.ask
         except BaseException:
             if is_new:

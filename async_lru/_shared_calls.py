@@ -14,7 +14,6 @@ from ._shared import SharedCache
 from ._timed import TimedCache
 from ._values import MISSING
 
-
 # KeyError: this thread has had no hit yet. What is held must not stay in the frame of a
 # call that waits; the entry may, for it holds nothing when its value has been dropped.
 
@@ -35,9 +34,7 @@ def shared_call_for_any(cache: SharedCache) -> Call:
         entry = values.find(key)
         if entry is not None:
             held = entry.held
-            if held is not MISSING and (
-                not expires or held.fresh_until > monotonic()
-            ):
+            if held is not MISSING and (not expires or held.fresh_until > monotonic()):
                 if not entry.used:
                     entry.used = True
                 try:
@@ -68,9 +65,7 @@ def shared_call_for_one_parameter(cache: SharedCache) -> Call:
         entry = values.find(key)
         if entry is not None:
             held = entry.held
-            if held is not MISSING and (
-                not expires or held.fresh_until > monotonic()
-            ):
+            if held is not MISSING and (not expires or held.fresh_until > monotonic()):
                 if not entry.used:
                     entry.used = True
                 try:

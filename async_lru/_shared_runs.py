@@ -1,10 +1,7 @@
 """A run that calls of several event loops wait for, each in its own."""
 
-# ruff: noqa: SLF001  # what is told elsewhere is part of the run
-
 from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle
 from collections.abc import Callable
-from threading import RLock
 from typing import Any, Final
 
 from ._failures import duplicate
@@ -38,7 +35,7 @@ class SharedRun(Run):
         detached: bool,
     ) -> None:
         super().__init__(cache, key, loop, waiter, caller, detached)
-        self._lock: RLock = cache.lock
+        self._lock = cache.lock
         #: Whether it was the loop that ended the run, and neither we nor the function.
         self._lost = False
 
@@ -158,9 +155,7 @@ def _give(waiters: "list[Future[Any]]", value: Any) -> None:
             waiter.set_result(value)
 
 
-def _fail(
-    waiters: "list[Future[Any]]", error: BaseException, run: SharedRun
-) -> None:
+def _fail(waiters: "list[Future[Any]]", error: BaseException, run: SharedRun) -> None:
     for waiter in waiters:
         if waiter.done():
             run.miss(error)
