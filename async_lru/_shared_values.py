@@ -30,6 +30,10 @@ class Entry:
         self.gone = False
 
 
+#: Marked as used in place of an entry that is not there.
+_NOBODYS: Final = Entry(None)
+
+
 class SharedValues:
     """Takes the place of ``Values`` where hits come from many threads at once.
 
@@ -74,9 +78,7 @@ class SharedValues:
 
     def use(self, key: Hashable) -> None:
         """Give the value of *key* a second chance, if it is there."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            entry.used = True
+        self._entries.get(key, _NOBODYS).used = True
 
     def insert(
         self, key: Hashable, value: Any, source: Source | None
@@ -87,21 +89,20 @@ class SharedValues:
         if it was not stored, because its source cannot be joined any more or a key's
         ``__eq__`` cleared the map.
         """
-        if source is not None and not source.joinable:
-            return None
         entries = self._entries
         entry = entries.setdefault(key, Entry(key))
         evicted = MISSING
         while entry.held is MISSING and self._is_full():
             victim = self._victim()
             evicted = self._drop(victim)
-            self.remove(victim.key)
+            self._forget(victim)
         # Whatever the keys have done so far, nothing comes in between from here on.
         if entries is not self._entries:
             return None
         if entry.gone or (source is not None and not source.joinable):
             if entry.held is MISSING:
-                self.remove(key)
+                self._drop(entry)
+                self._forget(entry)
             return None
         former, entry.held, entry.used = entry.held, value, False
         self._hand[entry] = None
@@ -124,10 +125,15 @@ class SharedValues:
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
         """Take a value out and return it, or MISSING; if it is *only*, where given."""
-        if only is not MISSING and self.get(key, MISSING) is not only:
+        if only is MISSING:
+            entry = self._entries.pop(key, None)
+            return MISSING if entry is None else self._drop(entry)
+        entry = self._entries.get(key)
+        if entry is None or entry.held is not only:
             return MISSING
-        entry = self._entries.pop(key, None)
-        return MISSING if entry is None else self._drop(entry)
+        self._drop(entry)
+        self._forget(entry)
+        return only
 
     def _drop(self, entry: Entry) -> Any:
         """Let an entry hold nothing any more, and return what it held."""
@@ -135,6 +141,12 @@ class SharedValues:
         entry.gone = True
         held, entry.held = entry.held, MISSING
         return held
+
+    def _forget(self, entry: Entry) -> None:
+        """Take an entry that holds nothing out of the map."""
+        found = self._entries.pop(entry.key, None)
+        if found is not None and not found.gone:  # a key has put it in just now
+            self._entries.setdefault(found.key, found)
 
     def clear(self) -> list[tuple[Hashable, Any]]:
         """Take all values out and return them with their keys."""
