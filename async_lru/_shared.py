@@ -143,16 +143,15 @@ class SharedCache(Cache):
                 self.counters.misses += is_new
                 self.counters.hits += not is_new
                 self.counters.joins += not is_new
+        if run.loop is not loop:
+            Watch(cast("SharedRun", run), waiter)
         try:
             if is_new:
                 run.begin(self._function, args, kwargs, caller)
-            elif run.loop is not loop:
-                Watch(cast("SharedRun", run), waiter)
             return run, waiter  # noqa: TRY300  # as in Cache.ask
         except BaseException:
-            if is_new:
-                run.ended = True
-                run.joinable = False
+            run.ended = True
+            run.joinable = False
             raise
         finally:
             del waiter

@@ -196,7 +196,7 @@ class Subject:
 
     *second* scales all times. *cancels* lets runs raise CancelledError, and actors
     close the cache. *single* checks that no two runs of a key can be joined. *exact*
-    checks the counters. *keys* makes arguments of the numbers.
+    checks the counters. *keys* makes arguments of the numbers. *shared* is the option.
     """
 
     def __init__(
@@ -209,6 +209,7 @@ class Subject:
         single: bool = True,
         exact: bool = True,
         keys: Callable[[int], Any] = int,
+        shared: bool = False,
     ) -> None:
         self.chance = chance
         self.kind = kind
@@ -221,7 +222,7 @@ class Subject:
         self.calm = False
         self.nests = True
         self.clock: Clock | None = None
-        self.options = scaled(OPTIONS[kind], second)
+        self.options = {**scaled(OPTIONS[kind], second), "shared": shared}
         #: Errors that calls and methods may raise, apart from what runs raise.
         self.permitted: tuple[type[Exception], ...] = ()
         self.findings: list[str] = []
@@ -287,7 +288,11 @@ class Subject:
             self.begun += 1
             if self.single and self.is_joinable(identity):
                 other = self.joinable.get(identity)
-                if other is not None and not was_cancelled(other):
+                if (
+                    other is not None
+                    and not was_cancelled(other)
+                    and not other.get_loop().is_closed()
+                ):
                     self.findings.append(f"two runs of {identity} can be joined")
                 self.joinable[identity] = asyncio.current_task()  # type: ignore[assignment]
             return self.begun - 1
@@ -1148,6 +1153,7 @@ def signals(chance: Chance) -> None:
         single=False,
         exact=False,
         keys=chance.choice((int, Key)),
+        shared=chance.random() < 0.3,
     )
     end = time.monotonic() + 0.2
 
@@ -1178,14 +1184,25 @@ def signals(chance: Chance) -> None:
 @attack
 def loops_in_threads(chance: Chance) -> None:
     """Four loops in four threads use one function, with every method (A10, B13)."""
+    threads_with_loops(chance, shared=False)
+
+
+@attack
+def shared_by_threads(chance: Chance) -> None:
+    """The same where they share the cache and its runs (E1-E10)."""
+    threads_with_loops(chance, shared=True)
+
+
+def threads_with_loops(chance: Chance, *, shared: bool) -> None:
     subject = Subject(
         chance,
         chance.choice(list(OPTIONS)),
         second=chance.choice((0.0005, 0.002)),
         cancels=chance.random() < 0.3,
-        single=False,
+        single=shared,
         exact=False,
         keys=chance.choice((int, Key)),
+        shared=shared,
     )
     end = time.monotonic() + 0.3
 
@@ -1227,6 +1244,92 @@ def loops_in_threads(chance: Chance) -> None:
     subject.conclude()
 
 
+@attack
+def dying_loops(chance: Chance) -> None:
+    """Loops that share a cache die in every way while others wait (E3-E5, E9)."""
+    subject = Subject(
+        chance,
+        chance.choice(list(OPTIONS)),
+        second=chance.choice((0.0005, 0.002)),
+        exact=False,
+        keys=chance.choice((int, Key)),
+        shared=True,
+    )
+    end = time.monotonic() + 0.3
+    actions = [*ACTIONS, call, call_many, join, gather] * 2
+    ready = threading.Event()
+
+    async def live(death: str) -> None:
+        subject.enter_loop()
+        loop = asyncio.get_running_loop()
+        if death == "close":  # tasks are destroyed then
+            loop.set_exception_handler(lambda *_: None)
+        calls = [loop.create_task(subject.call(subject.number())) for _ in range(4)]
+        if death == "interrupt":
+            loop.call_later(chance.random() * 0.003, interrupt)
+            await asyncio.sleep(1)
+        await subject.act([call, join, gather, invalidate, look], chance.randrange(4))
+        await asyncio.sleep(0)  # all have begun
+        del calls
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def live_and_die() -> None:
+        death = chance.choice(("run", "close", "interrupt"))
+        try:
+            if death == "close":
+                loop = asyncio.new_event_loop()
+                loop.run_until_complete(live(death))
+                loop.close()
+            else:
+                asyncio.run(live(death))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            assert death == "interrupt"
+
+    async def stay() -> None:
+        subject.enter_loop()
+        while time.monotonic() < end:
+            await asyncio.gather(*(subject.act(actions, 5) for _ in range(3)))
+        await asyncio.to_thread(ready.wait, LIMIT / 3)
+        await subject.quiet()
+        subject.cached.cache_clear()
+        await subject.check_calls()
+        subject.check_counters()
+
+    def thread(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except BaseException:
+            subject.findings.append(traceback.format_exc())
+
+    def die_often() -> None:
+        while time.monotonic() < end:
+            live_and_die()
+
+    def operate() -> None:
+        while time.monotonic() < end:
+            subject.operate()
+            time.sleep(chance.random() * 0.01)
+
+    threads = [
+        threading.Thread(target=thread, args=(work,), daemon=True)
+        for work in (die_often, die_often, operate, lambda: asyncio.run(stay()))
+    ]
+    for started in threads:
+        started.start()
+    for started in threads:
+        started.join(LIMIT / 3)
+        if started is threads[-2]:
+            ready.set()
+        if started.is_alive():
+            faulthandler.dump_traceback()
+            subject.findings.append("a thread hangs")
+            break
+    gc.collect()  # tasks that were pending, while nobody minds
+    subject.conclude()
+
+
 class SlowKey(Key):
     """Lets other threads go on while it is compared."""
 
@@ -1249,6 +1352,7 @@ def forks(chance: Chance) -> None:
         single=False,
         exact=False,
         keys=chance.choice((int, Key, SlowKey)),
+        shared=chance.random() < 0.5,
     )
     hammering = chance.random() < 0.7
     stop = threading.Event()
