@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ._failures import duplicate
+from ._loops import call_in
 from ._runs import Caller, Run
 
 #: Seconds between two looks at the loop of a run that calls in other loops wait for:
@@ -40,6 +41,8 @@ class SharedRun(Run):
         self._lost = False
 
     def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> bool:
+        if not waiter.done():  # the call was closed, say, and hears of nothing any more
+            call_in(waiter.get_loop(), waiter.cancel)
         with self._lock:
             if not self.ended:
                 return super().leave(waiter, error)

@@ -179,11 +179,11 @@ class StaleCache(TimedCache):
             # The outcome of a run in another loop may be on its way.
             if value is MISSING or waiter.done() or run.ended:
                 return
+            waiter.set_result(value)
             if self.current_run(key) is run:
                 run.leave_behind(waiter)
             else:
                 run.leave(waiter)
-        waiter.set_result(value)
 
     def _value_within(self, key: Hashable, grace: float) -> Any:
         """Return the value of *key* if it is not past its ttl by *grace* seconds."""

@@ -726,6 +726,37 @@ def test_a_failure_that_nobody_got_is_reported_once_E5_B3(
     assert "all its callers had been cancelled" in reports[0]["message"]
 
 
+@pytest.mark.parametrize("when", ["waiting", "about to be told"])
+def test_a_call_that_is_closed_hears_of_nothing_any_more_E5_B3(
+    loops: Any, when: str
+) -> None:
+    function, runs = controlled()
+    first, second = loops(), loops()
+    call = first.start(function(1))
+    until(lambda: runs)
+
+    async def close() -> None:
+        closed = function(1)
+        closed.send(None)
+        if when == "about to be told":
+            runs[0].fail(ZeroDivisionError())
+            until(lambda: function.cache_stats().failures == 1)
+            first.turn()
+        closed.close()
+
+    second.run(close())
+    if when == "waiting":
+        runs[0].fail(ZeroDivisionError())
+    assert type(call.exception(SECONDS)) is ZeroDivisionError
+    second.turn()
+    del call
+    gc.collect()
+    first.turn()
+    second.turn()
+    assert not first.reports
+    assert not second.reports
+
+
 def test_a_failure_for_a_loop_that_is_closed_is_reported_E5_B3(loops: Any) -> None:
     function, runs = controlled()
     first, second = loops(), loops()
