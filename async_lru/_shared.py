@@ -41,8 +41,10 @@ class SharedCache(Cache):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.values = SharedValues(self.maxsize, self.lock)
-        self.counters = SharedCounters()
+        self.values = SharedValues(
+            self.maxsize, self.lock, expires=isinstance(self, TimedCache)
+        )
+        self.counters = SharedCounters(self.values)
 
     @property
     def begins_at_once(self) -> bool:  # type: ignore[override]  # each loop has its own
@@ -64,11 +66,11 @@ class SharedCache(Cache):
 
     def fresh(self, key: Hashable) -> Any:
         """Return the value of *key* if a call that finds it is a plain hit, or MISSING."""
-        entry = self.values.find(key)
+        entry = self.values.reader().find(key)
         if entry is None:
             return MISSING
         held = entry.held
-        value = MISSING if held is MISSING else self.fresh_value(held)
+        value = self.fresh_value(held) if entry.live else MISSING
         if value is not MISSING:
             entry.used = True
         return value
@@ -84,7 +86,7 @@ class SharedCache(Cache):
     def hit(self, key: Hashable) -> Any:
         value = self.fresh(key)
         if value is not MISSING:
-            self.counters.add_hit()
+            self.values.reader().hits += 1
         return value
 
     async def answer(

@@ -4,7 +4,7 @@ from _thread import get_ident
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import RLock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ._stats import Counters
 from ._values import MISSING, Source
@@ -15,19 +15,38 @@ SECOND_CHANCES: Final = 128
 
 
 class Entry:
-    """What is held for a key, and whether calls have hit it since the hand was here.
+    """What is held for a key, and whether calls have hit it since the hand was here."""
 
-    MISSING is held before the value is stored and after it was dropped.
-    """
-
-    __slots__ = ("gone", "held", "key", "used")
+    __slots__ = ("held", "key", "live", "used")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
+        #: MISSING before the value is stored, and after it was dropped.
         self.held: Any = MISSING
+        #: None before, True while it holds a value, False after. Changes so that what
+        #: is read of ``held`` first is the value if this is true then.
+        self.live: bool | None = None
         self.used = False
-        #: Whether it was taken out, for good.
-        self.gone = False
+
+
+class Reader:
+    """What a thread hits with: its own way to find entries, and its own count.
+
+    Two threads that hit write to nothing that both of them use. To count references is
+    to write as well where there is no GIL.
+    """
+
+    __slots__ = ("expires", "find", "hits")
+
+    def __init__(self, find: "Find", *, expires: bool) -> None:
+        #: Return the entry of a key, or None; nothing at all once closed.
+        self.find = find
+        #: Whether what is held are values with deadlines.
+        self.expires = expires
+        self.hits = 0
+
+
+Find: TypeAlias = Callable[[Hashable], "Entry | None"]
 
 
 #: Marked as used in place of an entry that is not there.
@@ -46,21 +65,61 @@ class SharedValues:
     it is done at once, by entry. No map is ever cleared, which a dict does not stand.
     """
 
-    __slots__ = ("_entries", "_hand", "_lock", "_maxsize", "find")
+    __slots__ = (
+        "_entries",
+        "_expires",
+        "_hand",
+        "_lock",
+        "_maxsize",
+        "_serves",
+        "readers",
+    )
 
-    #: Return the entry of a key for a hit, or None; nothing at all once closed.
-    find: Callable[[Hashable], Entry | None]
-
-    def __init__(self, maxsize: int | None, lock: RLock) -> None:
+    def __init__(self, maxsize: int | None, lock: RLock, *, expires: bool) -> None:
         self._maxsize = maxsize
         self._lock = lock
+        self._expires = expires
+        #: By the thread's identifier, which a later thread may have again.
+        self.readers: dict[int, Reader] = {}
         self._begin()
 
     def _begin(self) -> None:
         self._entries: dict[Hashable, Entry] = {}
         #: The entries that hold a value, oldest first.
         self._hand: OrderedDict[Entry, None] = OrderedDict()
-        self.find = self._entries.get
+        self._serves = True
+        self._renew_readers()
+
+    # Hits
+
+    def reader(self) -> Reader:
+        """Return what this thread hits with."""
+        try:
+            return self.readers[get_ident()]
+        except KeyError:
+            with self._lock:
+                reader = Reader(self._find(), expires=self._expires)
+                self.readers[get_ident()] = reader
+                return reader
+
+    def hits(self) -> int:
+        """Return how many hits all threads have had."""
+        return sum(reader.hits for reader in list(self.readers.values()))
+
+    def serve_nobody(self) -> None:
+        """Let no call find a value any more, until all are cleared."""
+        self._serves = False
+        self._renew_readers()
+
+    def _renew_readers(self) -> None:
+        for reader in list(self.readers.values()):
+            reader.find = self._find()
+
+    def _find(self) -> Find:
+        """Return what one thread finds entries with, which is an object of its own."""
+        return self._entries.get if self._serves else _nothing
+
+    # All else
 
     def __len__(self) -> int:
         return len(self._hand)
@@ -92,19 +151,20 @@ class SharedValues:
         entries = self._entries
         entry = entries.setdefault(key, Entry(key))
         evicted = MISSING
-        while entry.held is MISSING and self._is_full():
+        while not entry.live and self._is_full():
             victim = self._victim()
             evicted = self._drop(victim)
             self._forget(victim)
         # Whatever the keys have done so far, nothing comes in between from here on.
         if entries is not self._entries:
             return None
-        if entry.gone or (source is not None and not source.joinable):
-            if entry.held is MISSING:
+        if entry.live is False or (source is not None and not source.joinable):
+            if not entry.live:
                 self._drop(entry)
                 self._forget(entry)
             return None
-        former, entry.held, entry.used = entry.held, value, False
+        former, entry.held = entry.held, value
+        entry.live, entry.used = True, False
         self._hand[entry] = None
         self._hand.move_to_end(entry)
         return former, evicted
@@ -138,14 +198,16 @@ class SharedValues:
     def _drop(self, entry: Entry) -> Any:
         """Let an entry hold nothing any more, and return what it held."""
         self._hand.pop(entry, None)
-        entry.gone = True
+        entry.live = False
         held, entry.held = entry.held, MISSING
         return held
 
     def _forget(self, entry: Entry) -> None:
         """Take an entry that holds nothing out of the map."""
         found = self._entries.pop(entry.key, None)
-        if found is not None and not found.gone:  # a key has put it in just now
+        if (
+            found is not None and found.live is not False
+        ):  # a key has put it in just now
             self._entries.setdefault(found.key, found)
 
     def clear(self) -> list[tuple[Hashable, Any]]:
@@ -154,12 +216,9 @@ class SharedValues:
         self._begin()
         items = [(entry.key, entry.held) for entry in entries]
         for entry in entries:  # a hit may have found it just now
+            entry.live = False
             entry.held = MISSING
         return items
-
-    def serve_nobody(self) -> None:
-        """Let no call find a value any more, until all are cleared."""
-        self.find = _nothing
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
         """Go on in a child process: a thread that was changing the map is gone."""
@@ -177,44 +236,23 @@ def _nothing(key: Hashable) -> Entry | None:  # noqa: ARG001
     return None
 
 
-class Count:
-    """How many hits one thread has had."""
-
-    __slots__ = ("number",)
-
-    def __init__(self) -> None:
-        self.number = 0
-
-
 class SharedCounters(Counters):
-    """Counters of which ``hits`` is counted under the lock, and plain hits by thread.
+    """Counters of which ``hits`` counts those under the lock, and readers all others.
 
     No count is ever lost, since each thread adds to its own, and nobody sets it back.
     """
 
-    __slots__ = ("_forgotten", "by_thread")
+    __slots__ = ("_forgotten", "_values")
 
-    def __init__(self) -> None:
-        #: By the thread's identifier, which a later thread may have again.
-        self.by_thread: dict[int, Count] = {}
+    def __init__(self, values: SharedValues) -> None:
+        self._values = values
         super().__init__()
 
     def zero(self) -> None:
         super().zero()
-        self._forgotten = self._plain_hits()
+        self._forgotten = self._values.hits()
 
     @property
     def all_hits(self) -> int:
         """Hits of any kind, in all threads."""
-        return self.hits + self._plain_hits() - self._forgotten
-
-    def add_hit(self) -> None:
-        """Count a plain hit of this thread."""
-        try:
-            self.by_thread[get_ident()].number += 1
-        except KeyError:
-            self.by_thread[get_ident()] = count = Count()
-            count.number = 1
-
-    def _plain_hits(self) -> int:
-        return sum(count.number for count in list(self.by_thread.values()))
+        return self.hits + self._values.hits() - self._forgotten

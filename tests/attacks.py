@@ -1263,7 +1263,7 @@ def dying_loops(chance: Chance) -> None:
     actions = [call, call_many, gather, look] if subject.single else ACTIONS
     ready = threading.Event()
     # Tasks that the function had made when their loop was closed.
-    warnings.filterwarnings("ignore", message=".*Subject.call. was never awaited")
+    warnings.filterwarnings("ignore", message=".*was never awaited")
 
     async def live(death: str) -> None:
         subject.enter_loop()
