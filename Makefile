@@ -37,6 +37,7 @@ demo: $(VENV)/ready
 	$(BIN)/python examples/get_pep.py
 	$(BIN)/python examples/user_service.py
 	$(BIN)/python examples/metrics.py
+	$(BIN)/python examples/threads.py
 
 test: lint typecheck coverage
 
@@ -82,6 +83,7 @@ soak: $(VENV)/ready
 
 benchmark: $(VENV)/ready
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/sharing.py
 
 features: $(VENV)/ready
 	$(BIN)/python benchmarks/features.py

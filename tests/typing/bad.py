@@ -134,6 +134,7 @@ async def bad() -> None:
     alru_cache(ttl=1, stale_if_error="5")
     alru_cache(ttl=1, stale_if_error=5, stale_if_slow="1")
     alru_cache(cancel_abandoned="no")
+    alru_cache(shared="yes")
     alru_cache(error_ttl={"LookupError": 5})
     alru_cache(error_ttl={LookupError: "5"})
     await load_one("1")

@@ -194,6 +194,7 @@ in_place_with_life = alru_cache(with_life.__wrapped__, ttl=lambda result: len(re
     stale_if_slow=0.2,
     stale_retry=0.5,
     cancel_abandoned=False,
+    shared=True,
     error_ttl={LookupError: 5, OSError: timedelta(seconds=1)},
 )
 async def with_much(rows: list[int], request: str = "") -> int:
