@@ -5,9 +5,10 @@ import functools
 import inspect
 from asyncio import AbstractEventLoop, Future, Handle, Task, get_running_loop
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from math import inf, isnan
 from typing import Any, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
+
+from ._numbers import finite_seconds, from_1
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -67,7 +68,12 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
 
     .. versionadded:: 3.0
     """
-    _check(max_size, window)
+    max_size = from_1(
+        "max_size",
+        max_size,
+        "write batched(), with parentheses, and pass a number of keys",
+    )
+    window = finite_seconds("window", window, "leave it out for the end of the tick")
 
     def decorate(load: Any) -> Any:
         if not inspect.iscoroutinefunction(load):
@@ -99,28 +105,6 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
         return one
 
     return decorate
-
-
-def _check(max_size: Any, window: Any) -> None:
-    """Raise TypeError or ValueError for an option that is not what it must be."""
-    if isinstance(max_size, bool) or not isinstance(max_size, int):
-        raise TypeError(
-            f"max_size must be an int, not {max_size!r}: "
-            "write batched(), with parentheses, and pass a number of keys"
-        )
-    if max_size < 1:
-        raise ValueError(
-            f"max_size must be 1 or more, not {max_size!r}: pass a number of keys"
-        )
-    if isinstance(window, bool) or not isinstance(window, (int, float)):
-        raise TypeError(
-            f"window must be a number of seconds, not {window!r}: pass an int or a float"
-        )
-    if isnan(window) or not 0 <= window < inf:
-        raise ValueError(
-            f"window must be a finite number of seconds from 0 up, not {window!r}: "
-            "leave it out for the end of the tick"
-        )
 
 
 def _signature_of_one(load: Any) -> inspect.Signature:

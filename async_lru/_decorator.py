@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
+from operator import index
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from ._calls import calls_of
@@ -228,10 +229,12 @@ def alru_cache(
 
 def _split(first: Any) -> tuple[Any, int | None]:
     """Tell a bare decorator's function from a maxsize."""
-    if first is None or isinstance(first, int):
-        return None, first if first is None else max(int(first), 0)
+    if first is None:
+        return None, None
     if callable(first) or hasattr(first, "__get__"):  # a function, or meant to be one
         return first, 128
+    if hasattr(first, "__index__"):
+        return None, max(index(first), 0)
     raise TypeError(
         f"maxsize must be an int or None, not {first!r}: "
         "pass a number of values, or None for no bound"

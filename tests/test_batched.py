@@ -371,7 +371,7 @@ def test_it_looks_like_what_it_is_C10() -> None:
         ({"max_size": True}, TypeError, "max_size must be an int, not True"),
         ({"window": "5"}, TypeError, "window must be a number of seconds, not '5'"),
         ({"window": -1}, ValueError, "window must be a finite number"),
-        ({"window": float("nan")}, ValueError, "window must be a finite number"),
+        ({"window": float("nan")}, ValueError, "window must be a number of seconds"),
         ({"window": float("inf")}, ValueError, "window must be a finite number"),
     ],
 )
