@@ -418,17 +418,16 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
     ) -> None:
         """Close the cache, for all instances that share it.
 
-        *cancel* and *return_exceptions* are deprecated: the one is the opposite of
-        *wait*, the other has no effect.
+        *cancel* and *return_exceptions* are deprecated and have no effect, as in 2.4.
         """
         if cancel is not None or return_exceptions is not None:
             warnings.warn(
-                "cancel and return_exceptions of cache_close() are deprecated: "
-                "pass wait=True to wait for runs in flight, nothing to cancel them",
+                "cancel/return_exceptions are deprecated and have no effect: leave them "
+                "out, and pass wait=True to let runs in flight finish",
                 DeprecationWarning,
                 stacklevel=2,
             )
-        await self._cache.close(wait=wait if cancel is None else not cancel)
+        await self._cache.close(wait=wait)
 
     def cache_open(self) -> None:
         """Let a closed cache take calls again, empty."""
