@@ -1,10 +1,12 @@
 """The options of alru_cache, checked."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from inspect import Parameter, signature
+from functools import partial
+from inspect import Parameter
 from math import isinf
 from typing import Any, NamedTuple
 
+from ._arguments import Arguments, signature_of
 from ._cache import Cache
 from ._keys import (
     Keys,
@@ -67,8 +69,9 @@ class Options(NamedTuple):
             make = called_key(self.key)
         own = self.key is not None
         if not self.ignore and not self.per_instance:
-            return Keys(make, typed=self.typed, own=own, with_first=not own)
-        parameters = signature(function).parameters
+            arguments = Arguments(function, name)
+            return Keys(make, arguments, typed=self.typed, own=own, with_first=not own)
+        parameters = signature_of(function).parameters
         ignored = set(self.ignore)
         for unknown in ignored - set(parameters):
             raise ValueError(
@@ -84,10 +87,12 @@ class Options(NamedTuple):
                 )
             if ignored:
                 make = without_first(first, ignored, function, make)
-            return Keys(make, typed=self.typed, own=own, with_first=False)
+            arguments = Arguments(partial(function, None), name, ignored)
+            return Keys(make, arguments, typed=self.typed, own=own, with_first=False)
         with_first = not own and first is not None and first.name not in ignored
         make = ignoring(ignored, function, make)
-        return Keys(make, typed=self.typed, own=own, with_first=with_first)
+        arguments = Arguments(function, name, ignored)
+        return Keys(make, arguments, typed=self.typed, own=own, with_first=with_first)
 
 
 _BY_KEYWORD = (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
