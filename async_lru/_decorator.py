@@ -276,7 +276,23 @@ def _described(function: Any) -> Any:
         inner = inner.func
     if not _is_coroutine_function(inner):
         raise RuntimeError(
-            f"alru_cache decorates coroutine functions, not {function!r}: "
-            "define it with async def, or cache it with functools.lru_cache"
+            f"Coroutine function is required, got {function!r}: {_remedy(inner)}"
         )
     return inner
+
+
+def _remedy(refused: Any) -> str:
+    """Return what to do about something that is no coroutine function."""
+    if isinstance(refused, (classmethod, staticmethod, property)):
+        return f"it is a {type(refused).__name__}, so put it above @alru_cache"
+    if inspect.isasyncgenfunction(refused):
+        return (
+            "an async generator can be used up but once, so cache a coroutine function "
+            "that returns its items as a list"
+        )
+    if _is_coroutine_function(getattr(type(refused), "__call__", None)):  # noqa: B004
+        return "pass its __call__, which is one"
+    return (
+        "define it with async def, and await there what it returns if that is a "
+        "coroutine; for synchronous functions there is functools.lru_cache"
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -123,8 +124,70 @@ def test_refuses_what_is_no_coroutine_function_A1(
     assert repr(not_async) in str(caught.value)
 
 
+async def async_generator() -> Any:
+    yield 1
+
+
+def returns_a_coroutine() -> Any:
+    return plain(1)
+
+
+class AsyncCall:
+    async def __call__(self, a: Any) -> Any:
+        return a
+
+
+@pytest.mark.parametrize(
+    ("refused", "remedy"),
+    [
+        (classmethod(plain), "it is a classmethod, so put it above @alru_cache"),
+        (staticmethod(plain), "it is a staticmethod, so put it above @alru_cache"),
+        (property(plain), "it is a property, so put it above @alru_cache"),
+        (functools.partial(async_generator), "an async generator"),
+        (async_generator, "an async generator .* as a list"),
+        (AsyncCall(), "pass its __call__"),
+        (AsyncCall, "define it with async def"),
+        (returns_a_coroutine, "define it with async def, and await"),
+        (not_a_coroutine_function, "functools.lru_cache"),
+    ],
+)
+@pytest.mark.parametrize("decorate", [alru_cache, alru_cache(ttl=1)])
+def test_says_what_to_do_instead_A1(decorate: Any, refused: Any, remedy: str) -> None:
+    with pytest.raises(RuntimeError, match="Coroutine function is required") as caught:
+        decorate(refused)
+    assert re.search(remedy, str(caught.value))
+    assert repr(refused) in str(caught.value)
+
+
+async def test_what_it_says_to_do_instead_works_A1() -> None:
+    class Service:
+        @classmethod
+        @alru_cache
+        async def of_class(cls, a: Any) -> Any:
+            return cls, a
+
+        @staticmethod
+        @alru_cache
+        async def static(a: Any) -> Any:
+            return a
+
+        @property
+        @alru_cache
+        async def value(self) -> Any:
+            return self
+
+    service = Service()
+    for _ in range(2):
+        assert await service.of_class(1) == (Service, 1)
+        assert await service.static(1) == 1
+        assert await service.value is service
+    cached = alru_cache(AsyncCall().__call__)
+    assert await cached(1) == await cached(1) == 1
+    assert cached.cache_info().hits == 1
+
+
 def test_refuses_any_object_A1() -> None:
-    with pytest.raises(RuntimeError, match="not 5"):
+    with pytest.raises(RuntimeError, match="Coroutine function is required, got 5: "):
         alru_cache()(5)  # type: ignore[call-overload]
 
 
