@@ -283,14 +283,15 @@ def _described(function: Any) -> Any:
 
 def _remedy(refused: Any) -> str:
     """Return what to do about something that is no coroutine function."""
-    if isinstance(refused, (classmethod, staticmethod, property)):
-        return f"it is a {type(refused).__name__}, so put it above @alru_cache"
+    kind: Any = type(refused)
+    if issubclass(kind, (classmethod, staticmethod, property)):
+        return f"it is a {kind.__name__}, so put it above @alru_cache"
     if inspect.isasyncgenfunction(refused):
         return (
             "an async generator can be used up but once, so cache a coroutine function "
             "that returns its items as a list"
         )
-    if _is_coroutine_function(getattr(type(refused), "__call__", None)):  # noqa: B004
+    if _is_coroutine_function(getattr(kind, "__call__", None)):  # noqa: B004
         return "pass its __call__, which is one"
     return (
         "define it with async def, and await there what it returns if that is a "
