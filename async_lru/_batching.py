@@ -69,9 +69,8 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
 
     A value that is an Exception, or a CancelledError, is raised to those who asked
     for its key, and a key that a mapping lacks is a KeyError to them; the others get
-    their values. What the
-    loader itself raises is raised to all, and so is a ValueError if there are not as
-    many values as keys.
+    their values. What the loader itself raises is raised to all, and so is a
+    ValueError if there are not as many values as keys.
 
     A caller who is cancelled before the batch goes out is left out of it. When all
     callers of a batch have been cancelled it is cancelled too. Batches belong to the

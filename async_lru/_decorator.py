@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
 from operator import index
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ._calls import calls_of
 from ._loops import ResetWarning
@@ -283,7 +283,7 @@ def _described(function: Any) -> Any:
 
 def _remedy(refused: Any) -> str:
     """Return what to do about something that is no coroutine function."""
-    kind: Any = type(refused)
+    kind = cast("Any", type(refused))
     if issubclass(kind, (classmethod, staticmethod, property)):
         return f"it is a {kind.__name__}, so put it above @alru_cache"
     if inspect.isasyncgenfunction(refused):
