@@ -99,6 +99,17 @@ async def test_methods_take_what_the_function_takes_B9(
         assert cached.cache_invalidate(*args, **kwargs)
 
 
+async def test_what_was_right_before_makes_nothing_else_right_B9(cached: Any) -> None:
+    for args, kwargs in (((1,), {}), ((), {"a": 1})):
+        assert not cached.cache_contains(*args, **kwargs)
+        assert not cached.cache_invalidate(*args, **kwargs)
+    for args, kwargs in (((1,), {"nope": 2}), ((1,), {"a": 2}), ((), {})):
+        with pytest.raises(TypeError, match="argument"):
+            cached.cache_contains(*args, **kwargs)
+        with pytest.raises(TypeError, match="argument"):
+            cached.cache_invalidate(*args, **kwargs)
+
+
 async def test_an_option_among_the_arguments_of_put_is_refused_B9_C5() -> None:
     cached = a_function()
     with pytest.raises(TypeError, match="unexpected keyword argument 'ttl'"):
