@@ -180,7 +180,7 @@ class Cache:
             loop = get_running_loop()
         except RuntimeError:
             raise RuntimeError(
-                f"{self.name} was called without a running asyncio event loop: call it "
+                f"no running event loop: {self.name} was called outside asyncio; call it "
                 "from a coroutine that asyncio runs"
             ) from None
         if loop is not self.loop:
@@ -192,7 +192,7 @@ class Cache:
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError(
-                f"the cache of {self.name} is closed: it takes no calls after "
+                f"alru_cache is closed for {self.name}: it takes no calls after "
                 "cache_close(), until cache_open()"
             )
 

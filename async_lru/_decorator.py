@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from operator import index
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ._calls import calls_of
 from ._loops import ResetWarning
@@ -228,10 +229,12 @@ def alru_cache(
 
 def _split(first: Any) -> tuple[Any, int | None]:
     """Tell a bare decorator's function from a maxsize."""
-    if first is None or isinstance(first, int):
-        return None, first if first is None else max(int(first), 0)
+    if first is None:
+        return None, None
     if callable(first) or hasattr(first, "__get__"):  # a function, or meant to be one
         return first, 128
+    if hasattr(first, "__index__"):
+        return None, max(index(first), 0)
     raise TypeError(
         f"maxsize must be an int or None, not {first!r}: "
         "pass a number of values, or None for no bound"
@@ -273,7 +276,24 @@ def _described(function: Any) -> Any:
         inner = inner.func
     if not _is_coroutine_function(inner):
         raise RuntimeError(
-            f"alru_cache decorates coroutine functions, not {function!r}: "
-            "define it with async def, or cache it with functools.lru_cache"
+            f"Coroutine function is required, got {function!r}: {_remedy(inner)}"
         )
     return inner
+
+
+def _remedy(refused: Any) -> str:
+    """Return what to do about something that is no coroutine function."""
+    kind = cast("Any", type(refused))
+    if issubclass(kind, (classmethod, staticmethod, property)):
+        return f"it is a {kind.__name__}, so put it above @alru_cache"
+    if inspect.isasyncgenfunction(refused):
+        return (
+            "an async generator can be used up but once, so cache a coroutine function "
+            "that returns its items as a list"
+        )
+    if _is_coroutine_function(getattr(kind, "__call__", None)):  # noqa: B004
+        return "pass its __call__, which is one"
+    return (
+        "define it with async def, and await there what it returns if that is a "
+        "coroutine; for synchronous functions there is functools.lru_cache"
+    )

@@ -109,17 +109,35 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     # Of one instance, the first argument
 
     def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-        return self._cache_of(instance).contains(self._make_key(args, kwargs))
+        cache = self._cache_of(instance)
+        try:
+            found = cache.contains(self._make_key(args, kwargs))
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
+        if not found:
+            cache.keys.arguments.check(args, kwargs)
+        return found
 
     def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-        return self._cache_of(instance).invalidate(self._make_key(args, kwargs))
+        cache = self._cache_of(instance)
+        try:
+            found = cache.invalidate(self._make_key(args, kwargs))
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
+        if not found:
+            cache.keys.arguments.check(args, kwargs)
+        return found
 
     def cache_put(
         self, value: Any, instance: Any, /, *args: Any, **kwargs: Any
     ) -> None:
+        self.cache_contains(instance, *args, **kwargs)  # see AlruCacheWrapper's
         self._cache_of(instance).put(self._make_key(args, kwargs), value)
 
     async def cache_refresh(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.cache_contains(instance, *args, **kwargs)
         key = self._make_key(args, kwargs)
         return await self._cache_of(instance).refresh(key, (instance, *args), kwargs)
 

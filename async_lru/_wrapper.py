@@ -81,9 +81,18 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         """Tell whether a call with these arguments would be a hit.
 
         Does not count as a hit and does not affect the order of eviction. May be
-        called from any thread. Raises TypeError if an argument is not hashable.
+        called from any thread. Raises TypeError if an argument is not hashable, or
+        if the function does not take these arguments.
         """
-        return self._cache.contains(self._cache.make_key(args, kwargs))
+        cache = self._cache
+        try:
+            found = cache.contains(cache.make_key(args, kwargs))
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
+        if not found:
+            cache.keys.arguments.check(args, kwargs)
+        return found
 
     def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Drop the value of these arguments; tell whether a call would have been a hit.
@@ -91,9 +100,18 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         Calls that wait for a run in flight still get its result, but it is not
         stored, and the next call starts a new run. A run in the background that
         nobody waits for is cancelled. May be called from any thread. Raises
-        TypeError if an argument is not hashable.
+        TypeError if an argument is not hashable, or if nothing is found and the
+        function does not take these arguments.
         """
-        return self._cache.invalidate(self._cache.make_key(args, kwargs))
+        cache = self._cache
+        try:
+            found = cache.invalidate(cache.make_key(args, kwargs))
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
+        if not found:
+            cache.keys.arguments.check(args, kwargs)
+        return found
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         """Invalidate every call of which *predicate* says True; return their number.
@@ -130,10 +148,11 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         who wait for it, but its result is not stored. The value lives as long as
         that of a run would, and is the most recently used.
 
-        Raises TypeError if an argument is not hashable, and RuntimeError without a
-        running event loop, to which the cache then belongs, or after
-        ``cache_close()``.
+        Raises TypeError if an argument is not hashable or the function does not take
+        these arguments, and RuntimeError without a running event loop, to which the
+        cache then belongs, or after ``cache_close()``.
         """
+        self.cache_contains(*args, **kwargs)  # raises for what is wrong with them
         self._cache.put(self._cache.make_key(args, kwargs), value)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -147,8 +166,9 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         a miss. What is invalidated or put meanwhile is not replaced.
 
         Cancelling it cancels the run only if nobody else waits for it. Raises
-        RuntimeError after ``cache_close()``.
+        TypeError as ``cache_put`` does, and RuntimeError after ``cache_close()``.
         """
+        self.cache_contains(*args, **kwargs)  # see cache_put
         key = self._cache.make_key(args, kwargs)
         result: _R = await self._cache.refresh(key, args, kwargs)
         return result
@@ -418,17 +438,16 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
     ) -> None:
         """Close the cache, for all instances that share it.
 
-        *cancel* and *return_exceptions* are deprecated: the one is the opposite of
-        *wait*, the other has no effect.
+        *cancel* and *return_exceptions* are deprecated and have no effect, as in 2.4.
         """
         if cancel is not None or return_exceptions is not None:
             warnings.warn(
-                "cancel and return_exceptions of cache_close() are deprecated: "
-                "pass wait=True to wait for runs in flight, nothing to cancel them",
+                "cancel/return_exceptions are deprecated and have no effect: leave them "
+                "out, and pass wait=True to let runs in flight finish",
                 DeprecationWarning,
                 stacklevel=2,
             )
-        await self._cache.close(wait=wait if cancel is None else not cancel)
+        await self._cache.close(wait=wait)
 
     def cache_open(self) -> None:
         """Let a closed cache take calls again, empty."""

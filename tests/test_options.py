@@ -1,12 +1,17 @@
 """A1: what the decorator takes. B9: what it refuses."""
 
+import asyncio
 import functools
 import math
+import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
+from conftest import Clock
 
-from async_lru import AlruCacheWrapper, alru_cache
+from async_lru import AlruCacheWrapper, alru_cache, batched
 
 
 async def plain(a: Any, b: Any = None) -> Any:
@@ -119,8 +124,70 @@ def test_refuses_what_is_no_coroutine_function_A1(
     assert repr(not_async) in str(caught.value)
 
 
+async def async_generator() -> Any:
+    yield 1
+
+
+def returns_a_coroutine() -> Any:
+    return plain(1)
+
+
+class AsyncCall:
+    async def __call__(self, a: Any) -> Any:
+        return a
+
+
+@pytest.mark.parametrize(
+    ("refused", "remedy"),
+    [
+        (classmethod(plain), "it is a classmethod, so put it above @alru_cache"),
+        (staticmethod(plain), "it is a staticmethod, so put it above @alru_cache"),
+        (property(plain), "it is a property, so put it above @alru_cache"),
+        (functools.partial(async_generator), "an async generator"),
+        (async_generator, "an async generator .* as a list"),
+        (AsyncCall(), "pass its __call__"),
+        (AsyncCall, "define it with async def"),
+        (returns_a_coroutine, "define it with async def, and await"),
+        (not_a_coroutine_function, "functools.lru_cache"),
+    ],
+)
+@pytest.mark.parametrize("decorate", [alru_cache, alru_cache(ttl=1)])
+def test_says_what_to_do_instead_A1(decorate: Any, refused: Any, remedy: str) -> None:
+    with pytest.raises(RuntimeError, match="Coroutine function is required") as caught:
+        decorate(refused)
+    assert re.search(remedy, str(caught.value))
+    assert repr(refused) in str(caught.value)
+
+
+async def test_what_it_says_to_do_instead_works_A1() -> None:
+    class Service:
+        @classmethod
+        @alru_cache
+        async def of_class(cls, a: Any) -> Any:
+            return cls, a
+
+        @staticmethod
+        @alru_cache
+        async def static(a: Any) -> Any:
+            return a
+
+        @property
+        @alru_cache
+        async def value(self) -> Any:
+            return self
+
+    service = Service()
+    for _ in range(2):
+        assert await service.of_class(1) == (Service, 1)
+        assert await service.static(1) == 1
+        assert await service.value is service
+    cached = alru_cache(AsyncCall().__call__)
+    assert await cached(1) == await cached(1) == 1
+    assert cached.cache_info().hits == 1
+
+
 def test_refuses_any_object_A1() -> None:
-    with pytest.raises(RuntimeError, match="not 5"):
+    with pytest.raises(RuntimeError, match="Coroutine function is required, got 5: "):
         alru_cache()(5)  # type: ignore[call-overload]
 
 
@@ -137,15 +204,22 @@ def test_refuses_any_object_A1() -> None:
         ({"ttl": -1.5}, ValueError, ["ttl", "-1.5"]),
         ({"ttl": math.nan}, ValueError, ["ttl", "nan"]),
         ({"ttl": 10**400}, ValueError, ["ttl", "10000"]),
-        ({"jitter": 1}, ValueError, ["jitter", "1", "ttl"]),
-        ({"jitter": 0}, ValueError, ["jitter", "0", "ttl"]),
+        ({"jitter": 1}, ValueError, ["jitter requires ttl to be set", "1"]),
+        ({"jitter": 0}, ValueError, ["jitter requires ttl to be set", "0"]),
         ({"ttl": 1, "jitter": "5"}, TypeError, ["jitter", "'5'"]),
-        ({"ttl": 1, "jitter": -1}, ValueError, ["jitter", "-1"]),
+        ({"ttl": 1, "jitter": -1}, ValueError, ["jitter must be non-negative", "-1"]),
         ({"ttl": 1, "jitter": -0.5}, ValueError, ["jitter", "-0.5"]),
         ({"ttl": 1, "jitter": math.nan}, ValueError, ["jitter", "nan"]),
         ({"ttl": 1, "jitter": math.inf}, ValueError, ["jitter", "inf"]),
-        ({"key": "a"}, TypeError, ["key", "'a'"]),
-        ({"key": repr, "typed": True}, ValueError, ["typed", "key", "repr"]),
+        ({"key": "a"}, TypeError, ["key must be callable", "'a'"]),
+        (
+            {"key": repr, "typed": True},
+            ValueError,
+            ["typed is ignored when a custom key callable is provided", "repr"],
+        ),
+        ({"ttl": b"5"}, TypeError, ["ttl", "b'5'"]),
+        ({"ttl": 1j}, TypeError, ["ttl", "1j"]),
+        ({"ttl": Decimal("nan")}, ValueError, ["ttl", "Decimal('NaN')"]),
     ],
 )
 def test_refuses_bad_options_at_decoration_B9(
@@ -178,3 +252,53 @@ async def test_a_huge_ttl_is_no_error_B9() -> None:
     assert await cached(1) == (1, None)
     assert await cached(1) == (1, None)
     assert cached.cache_info().hits == 1
+
+
+class Count:
+    """A whole number of another library, such as numpy's."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+async def test_numbers_are_taken_by_protocol_A13() -> None:
+    cached = alru_cache(maxsize=Count(2), ttl=Count(60), jitter=Decimal(0))(plain)  # type: ignore[call-overload]
+    for key in range(3):
+        await cached(key)
+    assert cached.cache_info() == (0, 3, 2, 2)
+    assert type(cached.cache_info().maxsize) is int
+    assert cached.cache_stats().ttl == 60
+
+
+async def test_a_callable_ttl_may_return_any_number_A13(clock: Clock) -> None:
+    cached = alru_cache(ttl=lambda _: Fraction(3, 2))(plain)  # type: ignore[arg-type]
+    await cached(1)
+    await clock.advance(1)
+    assert cached.cache_contains(1)
+    await clock.advance(1)
+    assert not cached.cache_contains(1)
+
+
+async def test_other_options_take_numbers_by_protocol_A13() -> None:
+    cached = alru_cache(
+        ttl=1,
+        stale_if_error=Fraction(1, 2),  # type: ignore[call-overload]
+        stale_if_slow=Count(0),
+        stale_retry=Decimal("0.5"),
+        error_ttl={LookupError: Count(1)},
+    )(plain)
+    assert await cached.cache_warm([(1,), (2,)], concurrency=Count(2)) == [  # type: ignore[arg-type]
+        (1, None),
+        (2, None),
+    ]
+    assert cached.cache_info().currsize == 2
+
+    @batched(max_size=Count(2), window=Fraction(0))  # type: ignore[arg-type]
+    async def double(keys: list[int]) -> list[int]:
+        assert len(keys) == 1 or keys == [1, 2]
+        return [key * 2 for key in keys]
+
+    assert await asyncio.gather(*map(double, (1, 2, 3))) == [2, 4, 6]
