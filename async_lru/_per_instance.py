@@ -53,8 +53,12 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         async def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
             known = caches.get(id(instance))
             cache = self._add(instance) if known is None else known[1]
-            key = make_key(args, kwargs)
-            value = cache.hit(key)
+            try:
+                key = make_key(args, kwargs)
+                value = cache.hit(key)
+            except TypeError:
+                cache.keys.blame(args, kwargs)
+                raise
             if value is not MISSING:
                 return value
             return await cache.answer(key, (instance, *args), kwargs)

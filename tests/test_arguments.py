@@ -1,12 +1,13 @@
 """B9: wrong arguments of calls and of cache_* methods, and unhashable ones."""
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import needs_refcount, outcome
+from conftest import needs_refcount, outcome, steps
 
 from async_lru import alru_cache, by_value
 
@@ -50,6 +51,10 @@ def cached(request: pytest.FixtureRequest) -> Any:
 
 
 METHODS = ["cache_contains", "cache_invalidate", "cache_put", "cache_refresh"]
+
+
+#: A call of the function itself, too.
+CALLS = [*METHODS, "__call__"]
 
 
 async def ask(cached: Any, method: str, args: Any, kwargs: Any) -> Any:
@@ -99,17 +104,6 @@ async def test_methods_take_what_the_function_takes_B9(
         assert cached.cache_invalidate(*args, **kwargs)
 
 
-async def test_what_was_right_before_makes_nothing_else_right_B9(cached: Any) -> None:
-    for args, kwargs in (((1,), {}), ((), {"a": 1})):
-        assert not cached.cache_contains(*args, **kwargs)
-        assert not cached.cache_invalidate(*args, **kwargs)
-    for args, kwargs in (((1,), {"nope": 2}), ((1,), {"a": 2}), ((), {})):
-        with pytest.raises(TypeError, match="argument"):
-            cached.cache_contains(*args, **kwargs)
-        with pytest.raises(TypeError, match="argument"):
-            cached.cache_invalidate(*args, **kwargs)
-
-
 async def test_an_option_among_the_arguments_of_put_is_refused_B9_C5() -> None:
     cached = a_function()
     with pytest.raises(TypeError, match="unexpected keyword argument 'ttl'"):
@@ -138,10 +132,39 @@ async def test_a_function_that_tells_no_signature_takes_all_arguments_B9() -> No
     assert await again(1) == (1, None, None)
 
 
-async def test_a_key_function_is_not_blamed_for_wrong_arguments_B9() -> None:
-    cached = a_function(key=lambda a: a)
+@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize("options", [{}, {"ttl": 60}])
+async def test_a_key_function_is_not_blamed_for_wrong_arguments_B9(
+    method: str, options: Any
+) -> None:
+    cached = a_function(key=lambda a: a, **options)
     with pytest.raises(TypeError, match=r"load\(.*too many positional arguments"):
-        cached.cache_contains(1, 2, 3)
+        await ask(cached, method, (1, 2, 3), {})
+
+
+async def test_an_unhashable_argument_of_one_parameter_is_named_B9() -> None:
+    @alru_cache
+    async def load(a: Any) -> Any:
+        return a
+
+    with pytest.raises(TypeError, match=r"load was called with a=\[\],"):
+        await load([])
+    with pytest.raises(TypeError, match=r"load was called with a=\[\],"):
+        await load(a=[])
+    assert load.cache_info() == (0, 0, 128, 0)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_call_outside_asyncio_is_told_so_A9_B9(is_closed: bool) -> None:
+    """Whether there is a value or not."""
+    for make in MAKERS.values():
+        cached = make()
+        asyncio.run(cached(1))
+        if is_closed:
+            asyncio.run(cached.cache_close())
+        for key in (1, 2):
+            with pytest.raises(RuntimeError, match="no running event loop"):
+                cached(key).send(None)
 
 
 UNHASHABLE: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
@@ -154,7 +177,7 @@ UNHASHABLE: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("args", "kwargs", "told"), UNHASHABLE)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALLS)
 async def test_an_unhashable_argument_is_named_with_the_remedy_B9(
     cached: Any, method: str, args: Any, kwargs: Any, told: str
 ) -> None:
@@ -166,7 +189,7 @@ async def test_an_unhashable_argument_is_named_with_the_remedy_B9(
     assert cached.cache_info() == before
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALLS)
 async def test_an_unhashable_argument_that_is_ignored_is_not_named_B9_C2(
     method: str,
 ) -> None:
@@ -198,7 +221,7 @@ class Moody:
         raise TypeError("not with me")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALLS)
 async def test_another_TypeError_of_a_key_is_not_changed_A2(
     cached: Any, method: str
 ) -> None:
@@ -214,7 +237,7 @@ def no_key(a: Any) -> Any:
     raise TypeError("cannot")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALLS)
 @pytest.mark.parametrize(
     ("key", "told"), [(no_key, "^cannot$"), (lambda a: [a], "^.*unhashable.*'list'.?$")]
 )
@@ -256,7 +279,8 @@ async def test_refused_arguments_are_not_kept_B3_B9(cached: Any) -> None:
         def __del__(self) -> None:
             Argument.freed += 1
 
-    for method in METHODS:
+    for method in CALLS:
         await outcome(ask(cached, method, (Argument(), 2, 3), {}))
         await outcome(ask(cached, method, (Argument(), []), {}))
-    assert Argument.freed == 2 * len(METHODS)
+    await steps()
+    assert Argument.freed == 2 * len(CALLS)
