@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ._calls import calls_of
 from ._loops import ResetWarning
@@ -243,33 +243,43 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
     described = _described(function)
     if isinstance(function, partialmethod):
         function = function.__get__(None, object)
-    name = f"{described.__module__}.{described.__qualname__}"
+    name = f"{described.__module__}.{_names(described)[1]}"
     keys = options.keys(function, name)
     make_cache = partial(options.make_cache, function, name, keys, ResetWarning(name))
     wrapper: AlruCacheWrapper[..., Any]
     if options.per_instance:
-        wrapper = PerInstance(make_cache)
+        first = next(iter(inspect.signature(function).parameters.values()))
+        wrapper = PerInstance(make_cache, first)
     else:
         cache = make_cache()
         wrapper = AlruCacheWrapper(cache, *calls_of(cache, function))
-    for call in (wrapper.func, wrapper._call_of_method):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        _name(call, described)
-    functools.update_wrapper(wrapper, described)
-    wrapper.__wrapped__ = function
+    # The calls too, since asyncio names coroutines after them.
+    everything: Any = (wrapper._call, wrapper._call_of_method, wrapper)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    for each in everything:
+        functools.update_wrapper(each, described)
+        each.__name__, each.__qualname__ = _names(described)
+        each.__wrapped__ = function
+    if sys.version_info >= (3, 12):  # pragma: py-lt-312
+        inspect.markcoroutinefunction(wrapper)
     register(wrapper)
     return wrapper
 
 
-def _name(call: Any, described: Any) -> None:
-    """Name a call after its function, since asyncio names coroutines after it."""
-    call.__name__ = described.__name__
-    call.__qualname__ = described.__qualname__
+def _names(described: Any) -> tuple[str, str]:
+    """Return ``__name__`` and ``__qualname__``, of the type where an object has none."""
+    kind: Any = cast("Any", type(described))
+    return (
+        getattr(described, "__name__", kind.__name__),
+        getattr(described, "__qualname__", kind.__qualname__),
+    )
 
 
 def _described(function: Any) -> Any:
     """Return the coroutine function that tells what *function* is called."""
     inner = function
-    while isinstance(inner, (partial, partialmethod)):
+    while isinstance(inner, (partial, partialmethod)) and not isinstance(
+        inner, AlruCacheWrapper
+    ):
         inner = inner.func
     if not _is_coroutine_function(inner):
         raise RuntimeError(
