@@ -51,6 +51,27 @@ def call_for_any(cache: Cache) -> Call:
     return call
 
 
+def call_of_method_for_any(cache: Cache) -> Call:
+    """Return the same for calls that have an instance in front: 4 % less for a hit."""
+    values = cache.values
+    counters = cache.counters
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        key = (*args, *kwargs, KEYWORDS, *kwargs.values()) if kwargs else args
+        value = values.get(key, MISSING)
+        if value is not MISSING and get_running_loop() is cache.loop:
+            try:
+                values.touch(key)
+            except KeyError:
+                pass
+            counters.hits += 1
+            return value
+        del value
+        return await cache.answer(key, args, kwargs)
+
+    return call
+
+
 def call_for_one_parameter(cache: Cache) -> Call:
     """Return the call of a function with one parameter: 13 % less for a hit."""
     values = cache.values
@@ -158,9 +179,8 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
         call = call_with_own_keys(cache)
         return call, call
     if _has_one_parameter(function):
-        return call_for_one_parameter(cache), call_for_any(cache)
-    call = call_for_any(cache)
-    return call, call
+        return call_for_one_parameter(cache), call_of_method_for_any(cache)
+    return call_for_any(cache), call_of_method_for_any(cache)
 
 
 def _has_one_parameter(function: Any) -> bool:
