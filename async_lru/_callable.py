@@ -20,12 +20,26 @@ class CallInSlot:
         __slots__ = ("__call__", "__weakref__")
 
 
-if TYPE_CHECKING:
+class _FunctionLike:
+    """Has what inspect and mock ask of things that look like functions."""
 
-    class CallOfFunction:
+    __slots__ = ()
+
+    if TYPE_CHECKING:
         #: The coroutine function.
         _call: Call
 
+    @property
+    def __code__(self) -> CodeType:
+        return self._call.__code__
+
+    __defaults__ = None
+    __kwdefaults__ = None
+
+
+if TYPE_CHECKING:
+
+    class CallOfFunction(_FunctionLike):
         def __new__(cls, call: Call, /) -> Self: ...
 
 elif (
@@ -47,7 +61,7 @@ elif (
                 raise AttributeError(message, name=self._name, obj=instance)
             return self._descriptor.__get__(instance, owner)
 
-    class CallOfFunction(partial):
+    class CallOfFunction(_FunctionLike, partial):
         """Calls the coroutine function that it was made with.
 
         A partial, since these are called without a tuple of the arguments: a tenth of a
@@ -59,7 +73,8 @@ elif (
         _call = partial.func
         args = _Unless()
         keywords = _Unless()
-        func = _Unless(partial.func)  # which inspect asks all partials for
+        #: inspect asks this of all partials, and of mocks that look like one.
+        func = _Unless(partial.func)
 
         if sys.version_info[:2] == (3, 13):  # pragma: py-not-313
             # There inspect.isroutine says no to partials, whatever else they are, but
@@ -69,12 +84,11 @@ elif (
                 return MethodWrapperType
 
         def __dir__(self) -> set[str]:
-            hidden = {"args", "func", "keywords"}
-            return {*dir(type(self))} - hidden | self.__dict__.keys()
+            return {*dir(type(self))} - {"args", "keywords"} | self.__dict__.keys()
 
 else:  # pragma: py-gte-312
 
-    class CallOfFunction(CallInSlot):
+    class CallOfFunction(_FunctionLike, CallInSlot):
         """Calls the coroutine function that it was made with."""
 
         __slots__ = ("__dict__",)
@@ -85,11 +99,3 @@ else:  # pragma: py-gte-312
             self = super().__new__(cls)
             self.__call__ = call
             return self
-
-        # By these inspect, which knows no marks yet, takes it for a coroutine function.
-        __defaults__ = None
-        __kwdefaults__ = None
-
-        @property
-        def __code__(self) -> CodeType:
-            return self.__call__.__code__

@@ -254,11 +254,12 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
         cache = make_cache()
         wrapper = AlruCacheWrapper(cache, *calls_of(cache, function))
     # The calls too, since asyncio names coroutines after them.
-    everything: Any = (wrapper._call, wrapper._call_of_method, wrapper)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    everything: Any = (wrapper, wrapper._call, wrapper._call_of_method)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     for each in everything:
         functools.update_wrapper(each, described)
         each.__name__, each.__qualname__ = _names(described)
-        each.__wrapped__ = function
+        del each.__wrapped__  # calls take any arguments
+    wrapper.__wrapped__ = function
     if sys.version_info >= (3, 12):  # pragma: py-lt-312
         inspect.markcoroutinefunction(wrapper)
     register(wrapper)
