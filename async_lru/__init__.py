@@ -1,13 +1,11 @@
 """functools.lru_cache for asyncio."""
 
-# pyright: reportPrivateUsage=false, reportUnusedImport=false
+# pyright: reportPrivateUsage=false
 
 from ._batching import batched
 from ._by_value import by_value
-from ._compat import (  # noqa: F401  # programs for 2.4 import these
-    _LRUCacheWrapper,
-    _LRUCacheWrapperInstanceMethod,
-)
+from ._compat import _LRUCacheWrapper as _LRUCacheWrapper
+from ._compat import _LRUCacheWrapperInstanceMethod as _LRUCacheWrapperInstanceMethod
 from ._decorator import alru_cache
 from ._loops import AlruCacheLoopResetWarning
 from ._registry import all_caches

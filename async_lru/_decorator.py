@@ -7,7 +7,16 @@ import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from ._calls import calls_of
 from ._loops import ResetWarning
@@ -18,6 +27,7 @@ from ._wrapper import AlruCacheWrapper
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
 if sys.version_info >= (3, 14):  # pragma: py-lt-314
     _is_coroutine_function = inspect.iscoroutinefunction
@@ -26,39 +36,49 @@ else:  # pragma: py-gte-314
     _is_coroutine_function = asyncio.iscoroutinefunction
 
 
-class _Decorator(Protocol):
-    """What ``alru_cache(...)`` with options returns: it takes any number of functions."""
+if TYPE_CHECKING:
 
-    @overload
-    def __call__(
-        self, function: Callable[_P, Coroutine[Any, Any, _R]], /
-    ) -> AlruCacheWrapper[_P, _R]: ...
-    @overload
-    def __call__(
-        self, function: "partialmethod[Coroutine[Any, Any, _R]]", /
-    ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
+    class _Anything: ...
+
+    class _Decorator(Generic[_T]):
+        """What ``alru_cache(...)`` with options returns: it takes any number of functions.
+
+        *_T* is what they return where a callable ttl has said so. It is one class for
+        both, lest mypy take the decorator for untyped where options have the type Any.
+        """
+
+        @overload
+        def __call__(
+            self: "_Decorator[_Anything]",
+            function: "partialmethod[Coroutine[Any, Any, _R]]",
+            /,
+        ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
+        @overload
+        def __call__(
+            self: "_Decorator[_Anything]",
+            function: Callable[_P, Coroutine[Any, Any, _R]],
+            /,
+        ) -> AlruCacheWrapper[_P, _R]: ...
+        @overload
+        def __call__(
+            self: "_Decorator[_R]",
+            function: "partialmethod[Coroutine[Any, Any, _R]]",
+            /,
+        ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
+        @overload
+        def __call__(
+            self: "_Decorator[_R]", function: Callable[_P, Coroutine[Any, Any, _R]], /
+        ) -> AlruCacheWrapper[_P, _R]: ...
+        def __call__(self, function: Any, /) -> Any: ...
 
 
-class _DecoratorFor(Protocol[_R]):
-    """The same where a callable ttl has said what the functions return."""
-
-    @overload
-    def __call__(
-        self, function: Callable[_P, Coroutine[Any, Any, _R]], /
-    ) -> AlruCacheWrapper[_P, _R]: ...
-    @overload
-    def __call__(
-        self, function: "partialmethod[Coroutine[Any, Any, _R]]", /
-    ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
-
-
+# In the order in which pyright blames them: of those that could be meant, the last.
 @overload
 def alru_cache(
-    function: Callable[_P, Coroutine[Any, Any, _R]],
-    /,
+    maxsize: int | None = 128,
     typed: bool = False,
     *,
-    ttl: float | timedelta | Callable[[_R], float | timedelta | None] | None = None,
+    ttl: Callable[[_R], float | timedelta | None],
     jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: Iterable[str] = (),
@@ -69,7 +89,24 @@ def alru_cache(
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
-) -> AlruCacheWrapper[_P, _R]: ...
+) -> "_Decorator[_R]": ...
+@overload
+def alru_cache(
+    maxsize: int | None = 128,
+    typed: bool = False,
+    *,
+    ttl: float | timedelta | None = None,
+    jitter: float | timedelta | None = None,
+    key: Callable[..., Hashable] | None = None,
+    ignore: Iterable[str] = (),
+    per_instance: bool = False,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    stale_if_slow: float | timedelta | None = None,
+    stale_retry: float | timedelta | None = None,
+    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+    cancel_abandoned: bool = True,
+) -> "_Decorator[_Anything]": ...
 @overload
 def alru_cache(
     function: "partialmethod[Coroutine[Any, Any, _R]]",
@@ -90,10 +127,11 @@ def alru_cache(
 ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
 @overload
 def alru_cache(
-    maxsize: int | None = 128,
+    function: Callable[_P, Coroutine[Any, Any, _R]],
+    /,
     typed: bool = False,
     *,
-    ttl: float | timedelta | None = None,
+    ttl: float | timedelta | Callable[[_R], float | timedelta | None] | None = None,
     jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: Iterable[str] = (),
@@ -104,24 +142,7 @@ def alru_cache(
     stale_retry: float | timedelta | None = None,
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
-) -> _Decorator: ...
-@overload
-def alru_cache(
-    maxsize: int | None = 128,
-    typed: bool = False,
-    *,
-    ttl: Callable[[_R], float | timedelta | None],
-    jitter: float | timedelta | None = None,
-    key: Callable[..., Hashable] | None = None,
-    ignore: Iterable[str] = (),
-    per_instance: bool = False,
-    stale_while_revalidate: float | timedelta | None = None,
-    stale_if_error: float | timedelta | None = None,
-    stale_if_slow: float | timedelta | None = None,
-    stale_retry: float | timedelta | None = None,
-    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
-    cancel_abandoned: bool = True,
-) -> _DecoratorFor[_R]: ...
+) -> AlruCacheWrapper[_P, _R]: ...
 def alru_cache(
     maxsize: Any = 128,
     typed: bool = False,

@@ -32,6 +32,7 @@ _new = object.__new__
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
 
 class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
@@ -112,17 +113,30 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         result: _R = await self._cache.refresh(key, args, kwargs)
         return result
 
+    # Of class methods, which the class passes itself to
+    @overload
+    def __get__(  # type: ignore[misc]  # not the self of all, but of some
+        self: Callable[Concatenate[type[_T], _Q], Coroutine[Any, Any, _R]],
+        instance: _T | None,
+        owner: type[_T],
+        /,
+    ) -> "AlruCacheBoundMethod[_Q, _R]": ...
     @overload
     def __get__(
         self, instance: None, owner: type | None = None, /
     ) -> "AlruCacheWrapper[_P, _R]": ...
     @overload
     def __get__(
-        self: Callable[Concatenate[Any, _Q], Coroutine[Any, Any, _R]],
-        instance: object,
+        self: Callable[Concatenate[_T, _Q], Coroutine[Any, Any, _R]],
+        instance: _T,
         owner: type | None = None,
         /,
     ) -> "AlruCacheBoundMethod[_Q, _R]": ...
+    # Of static methods and attributes of instances, which nothing is put in front of
+    @overload
+    def __get__(
+        self, instance: object, owner: type | None = None, /
+    ) -> "AlruCacheWrapper[_P, _R]": ...
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         if instance is None:
             return self
