@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 class CallInSlot:
     """Calls what its slot ``__call__`` holds."""
 
-    if not TYPE_CHECKING:
-        # Python looks for __call__ in the class, finds the slot there, and calls what
-        # that gives for the instance.
-        __slots__ = ("__call__", "__weakref__")
+    # Python looks for __call__ in the class, finds the slot there, and calls what that
+    # gives for the instance.
+    __slots__ = ("__call__", "__weakref__")
 
 
 class _FunctionLike:
@@ -76,7 +75,7 @@ elif (
         #: inspect asks this of all partials, and of mocks that look like one.
         func = _Unless(partial.func)
 
-        if sys.version_info[:2] == (3, 13):  # pragma: py-not-313
+        if sys.version_info[:2] == (3, 13):  # pragma: py-not-313  # pragma: no branch
             # There inspect.isroutine says no to partials, whatever else they are, but
             # not to these. isinstance, type and the like look at the type itself.
             @property

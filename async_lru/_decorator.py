@@ -281,7 +281,7 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
         each.__name__, each.__qualname__ = _names(described)
         del each.__wrapped__  # calls take any arguments
     wrapper.__wrapped__ = function
-    if sys.version_info >= (3, 12):  # pragma: py-lt-312
+    if sys.version_info >= (3, 12):  # pragma: py-lt-312  # pragma: no branch
         inspect.markcoroutinefunction(wrapper)
     register(wrapper)
     return wrapper
