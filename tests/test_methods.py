@@ -496,9 +496,11 @@ def test_the_wrapper_type_is_generic_at_run_time() -> None:
 async def test_mocks_are_made_like_it_A11() -> None:
     function = mock.create_autospec(documented, return_value=b"1")
     assert isinstance(function, AlruCacheWrapper)
+    assert isinstance(function, mock.AsyncMock)
     assert inspect.iscoroutinefunction(function)
     assert await function(1) == b"1"
     service = mock.create_autospec(Service, instance=True)
+    assert isinstance(service.method, mock.AsyncMock)
     service.method.return_value = 2
     assert await service.method(1) == 2
     service.method.assert_awaited_once_with(1)
