@@ -289,6 +289,26 @@ class Cache:
 
     # What users do to values
 
+    def asked(
+        self,
+        question: Callable[[Hashable], bool],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> bool:
+        """Put a question about the key of a call.
+
+        Raises TypeError if no key can be made of the arguments, or if the answer is no
+        and the function does not take them.
+        """
+        try:
+            found = question(self.make_key(args, kwargs))
+        except TypeError:
+            self.keys.blame(args, kwargs)
+            raise
+        if not found:
+            self.keys.arguments.check(args, kwargs)
+        return found
+
     def contains(self, key: Hashable) -> bool:
         """Tell whether a call would be a hit."""
         held = self.values.get(key, MISSING)

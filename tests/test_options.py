@@ -2,11 +2,15 @@
 
 import asyncio
 import functools
+import inspect
 import math
 import re
 from decimal import Decimal
 from fractions import Fraction
+import sys
+import typing
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from conftest import Clock
@@ -101,6 +105,84 @@ async def test_takes_an_already_cached_function_A1() -> None:
     assert await outer(1) == (1, None)
     assert inner.cache_info().misses == outer.cache_info().misses == 1
     assert outer.__wrapped__ is inner
+
+
+def test_an_already_cached_function_keeps_what_it_is_called_A1_A11() -> None:
+    @alru_cache
+    async def inner(a: int) -> str:
+        """Say."""
+        return str(a)
+
+    inner.mark = "mine"  # type: ignore[attr-defined]
+    for function in (inner, functools.partial(inner)):
+        outer: Any = alru_cache(maxsize=1)(function)
+        assert outer.__name__ == "inner"
+        assert outer.__qualname__ == inner.__qualname__
+        assert outer.__module__ == __name__
+        assert outer.__doc__ == "Say."
+        assert outer.mark == "mine"
+        assert typing.get_type_hints(outer) == {"a": int, "return": str}
+        assert repr(outer) == repr(inner)
+        assert inspect.iscoroutinefunction(outer)
+
+
+async def test_takes_a_cached_bound_method_A1() -> None:
+    class Service:
+        @alru_cache
+        async def method(self, a: int) -> int:
+            return a
+
+    bound = Service().method
+    outer = alru_cache(bound)
+    assert await outer(1) == 1
+    assert await outer(1) == 1
+    assert outer.__wrapped__ is bound
+    assert outer.__name__ == "method"
+    assert str(inspect.signature(outer)) == "(a: int) -> int"
+    assert (outer.cache_info().hits, bound.cache_info().misses) == (1, 1)
+
+
+@pytest.mark.parametrize("maxsize", [0, 1])
+async def test_takes_mocks_A1(maxsize: int) -> None:
+    mock = AsyncMock(return_value=5)
+    cached: Any = alru_cache(maxsize=maxsize)(mock)
+    assert await cached(1, a=2) == await cached(1, a=2) == 5
+    assert mock.await_count == 2 - maxsize
+    mock.assert_awaited_with(1, a=2)
+    assert "unittest.mock.AsyncMock" in repr(cached)
+    assert cached.__wrapped__ is mock
+    assert inspect.iscoroutinefunction(cached)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the mark is new in 3.12")
+@pytest.mark.parametrize("of_partial", [False, True])
+async def test_takes_marked_objects_A1(of_partial: bool) -> None:
+    class Client:
+        async def __call__(self, a: int) -> int:
+            return a
+
+    client: Any = inspect.markcoroutinefunction(Client())  # type: ignore[attr-defined]
+    client.mark = "mine"
+    cached: Any = alru_cache(functools.partial(client) if of_partial else client)
+    assert await cached(1) == 1
+    assert cached.mark == "mine"
+    assert cached.__name__ == "Client"
+    assert cached.__qualname__ == Client.__qualname__
+    assert Client.__qualname__ in repr(cached)
+    await cached.cache_close()
+    with pytest.raises(RuntimeError, match="Client"):
+        await cached(1)
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="asyncio's own marks are deprecated"
+)
+async def test_takes_what_asyncio_has_marked_A1() -> None:
+    def function(a: int) -> Any:
+        return asyncio.sleep(0, a)
+
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+    assert await alru_cache(function)(1) == 1
 
 
 @pytest.mark.parametrize(

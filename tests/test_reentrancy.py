@@ -466,3 +466,29 @@ if hasattr(os, "fork"):
         await function(Key(2))
         trap.remove()
         assert results == [0]
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+async def test_a_key_that_drops_its_value_while_a_method_hits_B15(at: int) -> None:
+    class Key:
+        comparisons = 0
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            Key.comparisons += 1
+            if Key.comparisons == at:
+                Service.method.cache_clear()
+            return True
+
+    class Service:
+        @alru_cache
+        async def method(self, key: Key) -> str:
+            return "value"
+
+    service = Service()
+    await service.method(Key())
+    Key.comparisons = 0
+    assert await service.method(Key()) == "value"
+    assert await service.method(Key()) == "value"
