@@ -33,7 +33,8 @@ def default_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
 def typed_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
     """Tell calls apart by their arguments and the arguments' types."""
     if len(args) == 1 and not kwargs:  # takes a third of the time
-        return args[0], type(args[0])
+        kind: Any = type(args[0])
+        return args[0], kind
     if kwargs:
         return (
             *args,

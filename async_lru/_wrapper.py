@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from ._calls import Call
 
-_new = object.__new__
-
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
 _R = TypeVar("_R")
@@ -142,8 +140,8 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         if instance is None:
             return self
-        # Written out, since AlruCacheBoundMethod() would take a tenth of a hit more.
-        bound: Any = _new(AlruCacheBoundMethod)  # pyright: ignore[reportUnknownVariableType]
+        # Not in an __init__, which would take a tenth of a hit more.
+        bound = _bare_bound_method()
         bound.__call__ = MethodType(self._call_of_method, instance)
         bound._wrapper = self
         return bound
@@ -202,8 +200,18 @@ class _Annotations(_OfClass, dict[str, Any]):
     pass
 
 
+class _OfFunctionAndInstance(type):
+    """A class that is called as Python's type of bound methods is, by WeakMethod say."""
+
+    def __call__(cls, function: Any, instance: object, /) -> Any:
+        return function.__get__(instance)
+
+
 class AlruCacheBoundMethod(
-    CallInSlot, _LRUCacheWrapperInstanceMethod[_R], Generic[_P, _R]
+    CallInSlot,
+    _LRUCacheWrapperInstanceMethod[_R],
+    Generic[_P, _R],
+    metaclass=_OfFunctionAndInstance,
 ):
     __doc__ = _Text(
         """A cached method of an instance: ``instance.method``.
@@ -230,14 +238,6 @@ class AlruCacheBoundMethod(
 
     else:
         __annotations__ = _Annotations()
-
-    def __new__(
-        cls,
-        function: AlruCacheWrapper[Concatenate[Any, _P], _R],
-        instance: object,
-        /,
-    ) -> "AlruCacheBoundMethod[_P, _R]":
-        return function.__get__(instance)
 
     @property
     def __func__(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
@@ -312,3 +312,7 @@ class AlruCacheBoundMethod(
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, str]]:
         return getattr, (self.__self__, self.__name__)
+
+
+#: Make a bound method that is of no function and no instance yet.
+_bare_bound_method: Callable[[], Any] = type.__call__.__get__(AlruCacheBoundMethod)
