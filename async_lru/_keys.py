@@ -33,8 +33,8 @@ def default_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
 def typed_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
     """Tell calls apart by their arguments and the arguments' types."""
     if len(args) == 1 and not kwargs:  # takes a third of the time
-        kind: Any = type(args[0])
-        return args[0], kind
+        only = args[0]
+        return only, type(only)  # pyright: ignore[reportUnknownVariableType]
     if kwargs:
         return (
             *args,
