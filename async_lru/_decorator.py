@@ -248,6 +248,10 @@ def alru_cache(
     return decorate if function is None else decorate(function)
 
 
+class _WrongTypeError(TypeError, NotImplementedError):
+    """What has the wrong type: a TypeError, and what async-lru 2.4 raises for it."""
+
+
 def _split(first: Any) -> tuple[Any, int | None]:
     """Tell a bare decorator's function from a maxsize."""
     if first is None:
@@ -256,9 +260,9 @@ def _split(first: Any) -> tuple[Any, int | None]:
         return first, 128
     if hasattr(first, "__index__"):
         return None, max(index(first), 0)
-    raise TypeError(
-        f"maxsize must be an int or None, not {first!r}: "
-        "pass a number of values, or None for no bound"
+    raise _WrongTypeError(
+        f"maxsize must be an int or None, not {first!r}: pass a number of values, or "
+        f"None for no bound; {first!r} decorating is not supported"
     )
 
 

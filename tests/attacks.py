@@ -403,7 +403,7 @@ class Subject:
 
     def check_closed(self, error: RuntimeError) -> None:
         """Raise what is no refusal of a closed cache."""
-        if not (self.cancels and "origin is closed" in str(error)):
+        if not (self.cancels and "is closed for" in str(error)):
             raise error
 
     def oldest(self, answer: Answer) -> float:
@@ -491,9 +491,10 @@ class Subject:
             self.begun += 1
 
     def open_again(self) -> None:
-        if self.cached.cache_parameters()["closed"]:
-            with self.dropping(self.all_numbers()):
-                self.cached.cache_open()
+        with self.lock:  # or another thread may open it, and call, in between
+            if self.cached.cache_parameters()["closed"]:
+                with self.dropping(self.all_numbers()):
+                    self.cached.cache_open()
 
     def info(self) -> None:
         info = self.cached.cache_info()

@@ -142,8 +142,9 @@ async def test_a_key_function_is_not_blamed_for_wrong_arguments_B9(
         await ask(cached, method, (1, 2, 3), {})
 
 
-async def test_an_unhashable_argument_of_one_parameter_is_named_B9() -> None:
-    @alru_cache
+@pytest.mark.parametrize("ttl", [None, 60])
+async def test_an_unhashable_argument_of_one_parameter_is_named_B9(ttl: Any) -> None:
+    @alru_cache(ttl=ttl)
     async def load(a: Any) -> Any:
         return a
 
