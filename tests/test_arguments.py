@@ -142,6 +142,10 @@ async def test_a_key_function_is_not_blamed_for_wrong_arguments_B9(
         await ask(cached, method, (1, 2, 3), {})
 
 
+#: What Moody says; Python 3.14 adds that a tuple with it cannot be a key.
+NOT_TODAY = r"^not today$|\(not today\)$"
+
+
 @pytest.mark.parametrize("ttl", [None, 60])
 async def test_an_unhashable_argument_of_one_parameter_is_named_B9(ttl: Any) -> None:
     @alru_cache(ttl=ttl)
@@ -152,7 +156,7 @@ async def test_an_unhashable_argument_of_one_parameter_is_named_B9(ttl: Any) -> 
         await load([])
     with pytest.raises(TypeError, match=r"load was called with a=\[\],"):
         await load(a=[])
-    with pytest.raises(TypeError, match="^not today$"):
+    with pytest.raises(TypeError, match=NOT_TODAY):
         await load(Moody(hashes=False))
     assert load.cache_info() == (0, 0, 128, 0)
 
@@ -228,7 +232,7 @@ class Moody:
 async def test_another_TypeError_of_a_key_is_not_changed_A2(
     cached: Any, method: str
 ) -> None:
-    with pytest.raises(TypeError, match="^not today$"):
+    with pytest.raises(TypeError, match=NOT_TODAY):
         await ask(cached, method, (Moody(hashes=False),), {"b": []})
     cached.cache_put("value", Moody(hashes=True))
     with pytest.raises(TypeError, match="^not with me$"):
