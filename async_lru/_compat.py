@@ -38,7 +38,14 @@ class _LRUCacheWrapper(Cached[_R]):  # pyright: ignore[reportUnusedClass]
         function does not take these arguments.
         """
         cache = self._cache
-        return cache.asked(cache.invalidate, args, kwargs)
+        try:  # as Cache.asked does
+            found = cache.invalidate(cache.make_key(args, kwargs))
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
+        if not found:
+            cache.keys.arguments.check(args, kwargs)
+        return found
 
     async def cache_close(self, *, wait: bool = False) -> None:
         """Refuse later calls and return when no run is in flight any more.
