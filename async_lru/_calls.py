@@ -9,7 +9,7 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from math import inf
-from types import CodeType
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from ._cache import Cache
@@ -274,9 +274,9 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
 
 def _positional_parameters(function: Any) -> tuple[int, float]:
     """Return how many arguments a function takes by position, at least and at most."""
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
+    if not isinstance(function, FunctionType):  # a mock has any attribute
         return 0, inf
+    code = function.__code__
     least = code.co_argcount - len(function.__defaults__ or ())
     takes_more = code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
     return least, inf if takes_more else code.co_argcount

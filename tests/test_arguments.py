@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -289,5 +290,6 @@ async def test_refused_arguments_are_not_kept_B3_B9(cached: Any) -> None:
     for method in CALLS:
         await outcome(ask(cached, method, (Argument(), 2, 3), {}))
         await outcome(ask(cached, method, (Argument(), []), {}))
+    await outcome(ask(cached, "__call__", (1,), {}))  # 3.10 keeps the last error
     await steps()
-    assert Argument.freed == 2 * len(CALLS)
+    assert Argument.freed >= 2 * len(CALLS) - (sys.version_info < (3, 11))
