@@ -68,6 +68,10 @@ class Cache:
         """Tell whether what is held still answers calls."""
         return True
 
+    def let_go(self, held: Any) -> bool:  # noqa: ARG002
+        """Take note that what was held is dropped; tell whether it still answered calls."""
+        return True
+
     def hit(self, key: Hashable) -> Any:
         """Return the fresh value of *key* to a call, or MISSING: the plain hit."""
         value = self.values.get(key, MISSING)
@@ -82,16 +86,17 @@ class Cache:
 
         Returns what has to go, to die without the lock; None if it was not stored.
         """
-        while (dropped := self.values.insert(key, held, run)) is None:
-            if run is not None and not run.joinable:
-                return None
-        if dropped[1] is not MISSING:
+        dropped = self.values.insert(key, held, run)
+        if dropped is not None and dropped[1] is not MISSING:
             self.counters.evictions += 1
         return dropped
 
     def remove_held(self, key: Hashable) -> Any:
         """Drop what is held for *key* and return it, or MISSING."""
-        return self.values.remove(key)
+        held = self.values.remove(key)
+        if held is not MISSING:
+            self.let_go(held)
+        return held
 
     def clear_held(self) -> Any:
         """Drop everything that is held and return it."""
@@ -320,14 +325,15 @@ class Cache:
         """Drop the value, and let nobody join the run; tell if there was either."""
         self.lock.acquire()  # with would cost 100 ns more
         try:
-            held = self.remove_held(key)
-            run = self._pop_run(key)
+            held = self.values.remove(key)
+            was_live = held is not MISSING and self.let_go(held)
+            run = self._pop_run(key) if self.runs else None
         finally:
             self.lock.release()
         if run is not None:
             run.disown()
             return True
-        return held is not MISSING and self.is_live(held)
+        return was_live
 
     def _pop_run(self, key: Hashable) -> Run | None:
         """Let nobody join the run of *key*, and return it if it could be joined."""

@@ -102,9 +102,8 @@ class Values:
     ) -> tuple[Any, Any] | None:
         """Store *value* as the most recently used, if its source can still be joined.
 
-        Returns the value that it replaces and the one that it evicts, or MISSING. None
-        if it was not stored, because its source cannot be joined any more or a key's
-        ``__eq__`` changed the map.
+        Returns the value that it replaces and the one that it evicts, or MISSING; None
+        if it was not stored.
         """
         # Written out here and in remove, for 3 % of a miss. Nobody else is to have a
         # hand in the map until the end.
@@ -144,7 +143,9 @@ class Values:
                 self._changing = False
                 self._adding = MISSING
                 self.touch = self._touch
-        return (former, evicted) if values is self._map else None
+        if values is not self._map:  # a key's __eq__ has changed it
+            return self.insert(key, value, source)
+        return former, evicted
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
         """Take a value out and return it, or MISSING; if it is *only*, where given."""
