@@ -863,7 +863,7 @@ async def refresh_twice(subject: Subject) -> None:
 async def warm(subject: Subject) -> None:
     numbers = [subject.number() for _ in range(4)]
     calls = [subject.arguments(number) for number in numbers]
-    epoch = subject.drops.copy()
+    epoch = dict(subject.drops)
     subject.calls += len(calls)
     task = subject.start(subject.cached.cache_warm(calls, concurrency=2))
     if subject.chance.random() < 0.3:
@@ -871,7 +871,7 @@ async def warm(subject: Subject) -> None:
         subject.exact = False
         task.cancel()
     await asyncio.wait([task])
-    if subject.drops != epoch or subject.cancels:
+    if dict(subject.drops) != epoch or subject.cancels:
         subject.exact = False  # how many of them were counted is not known
     if task.cancelled():  # perhaps by another actor
         subject.exact = False
