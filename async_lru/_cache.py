@@ -51,6 +51,7 @@ class Cache:
         self.lock = RLock()
         self.values = Values(maxsize, self.lock)
         self.runs: dict[Hashable, Run] = {}
+        self._admissions = 0
         #: Every run in flight, those that can no longer be joined included.
         self.in_flight: set[Run] = set()
         #: The loop whose calls are served; None before the first and when closed.
@@ -228,9 +229,11 @@ class Cache:
         run = Run(self, key, loop, waiter, caller, self._detaches and self._shares)
         if self._shares:
             runs = self.runs
+            self._admissions = admission = self._admissions + 1
             runs[key] = run
-            # Unless a key's __eq__ has cleared the cache just now.
-            run.joinable = runs is self.runs
+            # Unless a key's __eq__ has cleared the cache just now, or called it: a dict
+            # may hold one key twice then.
+            run.joinable = runs is self.runs and admission == self._admissions
         self.in_flight.add(run)
         return run
 
