@@ -1,7 +1,11 @@
 """functools.lru_cache for asyncio."""
 
+# pyright: reportPrivateUsage=false
+
 from ._batching import batched
 from ._by_value import by_value
+from ._compat import _LRUCacheWrapper as _LRUCacheWrapper
+from ._compat import _LRUCacheWrapperInstanceMethod as _LRUCacheWrapperInstanceMethod
 from ._decorator import alru_cache
 from ._loops import AlruCacheLoopResetWarning
 from ._registry import all_caches

@@ -1,13 +1,22 @@
 """Many calls for one key each, made into few calls for many keys."""
 
-import asyncio
-import functools
 import inspect
-from asyncio import AbstractEventLoop, Future, Handle, Task, get_running_loop
+from asyncio import (
+    AbstractEventLoop,
+    CancelledError,
+    Future,
+    Handle,
+    Task,
+    get_running_loop,
+)
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from math import inf, isnan
+from contextlib import suppress
+from functools import partial, update_wrapper
 from typing import Any, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
+
+from ._arguments import signature_of
+from ._numbers import finite_seconds, from_1
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -54,12 +63,14 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
 
     Raises:
         RuntimeError: What is decorated is no coroutine function.
-        TypeError, ValueError: An option has a wrong type or value.
+        TypeError: An option has a wrong type, or the loader takes something else than
+            the keys, after the instance if it is a method.
+        ValueError: An option has a wrong value.
 
-    A value that is an Exception is raised to those who asked for its key, and a key
-    that a mapping lacks is a KeyError to them; the others get their values. What the
-    loader itself raises is raised to all, and so is a ValueError if there are not as
-    many values as keys.
+    A value that is an Exception, or a CancelledError, is raised to those who asked
+    for its key, and a key that a mapping lacks is a KeyError to them; the others get
+    their values. What the loader itself raises is raised to all, and so is a
+    ValueError if there are not as many values as keys.
 
     A caller who is cancelled before the batch goes out is left out of it. When all
     callers of a batch have been cancelled it is cancelled too. Batches belong to the
@@ -67,7 +78,12 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
 
     .. versionadded:: 3.0
     """
-    _check(max_size, window)
+    max_size = from_1(
+        "max_size",
+        max_size,
+        "write batched(), with parentheses, and pass a number of keys",
+    )
+    window = finite_seconds("window", window, "leave it out for the end of the tick")
 
     def decorate(load: Any) -> Any:
         if not inspect.iscoroutinefunction(load):
@@ -78,12 +94,10 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
         open_batches: WeakKeyDictionary[AbstractEventLoop, dict[Any, Batch]]
         open_batches = WeakKeyDictionary()
 
-        @functools.wraps(load)
-        async def one(*args: Any) -> Any:
-            *first, key = args
+        def value_of(key: Any, *instance: Any) -> Coroutine[Any, Any, Any]:
             loop = get_running_loop()
             batches = open_batches.setdefault(loop, {})
-            owner = id(first[0]) if first else None
+            owner = id(instance[0]) if instance else None
             batch = batches.get(owner)
             if batch is None:
 
@@ -91,46 +105,39 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
                     if batches.get(owner) is batch:
                         del batches[owner]
 
-                batch = Batch(loop, functools.partial(load, *first), window, close)
+                batch = Batch(loop, partial(load, *instance), window, close)
                 batches[owner] = batch
-            return await batch.value_of(key, max_size)
+            return batch.value_of(key, max_size)
 
-        one.__signature__ = _signature_of_one(load)  # type: ignore[attr-defined]
+        # Written out, for Python to tell what is wrong with arguments.
+
+        async def of_function(key: Any, /) -> Any:
+            return await value_of(key)
+
+        async def of_method(self: Any, key: Any, /) -> Any:
+            return await value_of(key, self)
+
+        one: Any = of_method if _takes_instance(load) else of_function
+        signature = inspect.signature(one)
+        update_wrapper(one, load)
+        one.__signature__ = signature
         return one
 
     return decorate
 
 
-def _check(max_size: Any, window: Any) -> None:
-    """Raise TypeError or ValueError for an option that is not what it must be."""
-    if isinstance(max_size, bool) or not isinstance(max_size, int):
-        raise TypeError(
-            f"max_size must be an int, not {max_size!r}: "
-            "write batched(), with parentheses, and pass a number of keys"
-        )
-    if max_size < 1:
-        raise ValueError(
-            f"max_size must be 1 or more, not {max_size!r}: pass a number of keys"
-        )
-    if isinstance(window, bool) or not isinstance(window, (int, float)):
-        raise TypeError(
-            f"window must be a number of seconds, not {window!r}: pass an int or a float"
-        )
-    if isnan(window) or not 0 <= window < inf:
-        raise ValueError(
-            f"window must be a finite number of seconds from 0 up, not {window!r}: "
-            "leave it out for the end of the tick"
-        )
-
-
-def _signature_of_one(load: Any) -> inspect.Signature:
-    """Return the signature of *load* with a key in place of the list of keys."""
-    whole = inspect.signature(load)
-    *first, keys = whole.parameters.values()
-    key = inspect.Parameter("key", inspect.Parameter.POSITIONAL_ONLY)
-    first = [one.replace(kind=inspect.Parameter.POSITIONAL_ONLY) for one in first]
-    del keys
-    return inspect.Signature([*first, key])
+def _takes_instance(load: Any) -> bool:
+    """Tell whether *load* is called with an instance before the keys."""
+    signature = signature_of(load)
+    for arguments in (["keys"], ["self", "keys"]):
+        with suppress(TypeError):
+            signature.bind(*arguments)
+            return "self" in arguments
+    raise TypeError(
+        f"batched decorates functions of one parameter, the list of keys, with another "
+        f"for the instance before it on methods, not {load!r}, whose parameters are "
+        f"{signature}: give the others defaults, or bind them with functools.partial"
+    )
 
 
 class Batch:
@@ -199,11 +206,8 @@ class Batch:
             outcomes = _outcomes(keys, results)
         except BaseException as error:  # told to all
             for waiter in self.all_waiters():
-                if isinstance(error, asyncio.CancelledError):
-                    waiter.cancel()
-                else:
-                    waiter.set_exception(error)
-            if isinstance(error, asyncio.CancelledError):
+                _fail(waiter, error)
+            if isinstance(error, CancelledError):
                 raise
         else:
             for key, waiters in self.waiters.items():
@@ -211,8 +215,8 @@ class Batch:
                 for waiter in waiters:
                     if waiter.done():
                         continue
-                    if isinstance(outcome, Exception):
-                        waiter.set_exception(outcome)
+                    if isinstance(outcome, (Exception, CancelledError)):
+                        _fail(waiter, outcome)
                     else:
                         waiter.set_result(outcome)
         finally:
@@ -226,6 +230,17 @@ class Batch:
             for waiter in waiters
             if not waiter.done()
         ]
+
+
+def _fail(waiter: "Future[Any]", error: BaseException) -> None:
+    """Give *waiter* an exception of whatever kind."""
+    if isinstance(error, CancelledError):
+        waiter.cancel(*error.args[:1])
+        return
+    if isinstance(error, StopIteration):  # no future takes it
+        cause, error = error, RuntimeError("a batched loader gave a StopIteration")
+        error.__cause__ = cause
+    waiter.set_exception(error)
 
 
 def _outcomes(keys: list[Any], results: Any) -> dict[Any, Any]:

@@ -1,6 +1,6 @@
 """Keys of arguments that are compared by their value."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Any, cast
 
@@ -15,8 +15,9 @@ def by_value(*args: object, **kwargs: object) -> Hashable:
 
     Lists, tuples, dicts, sets, bytearrays, deques and dataclasses, also inside each
     other, are compared by type and contents as they are at the time of the call:
-    ``[1]`` and ``(1,)`` differ, ``{"a": 1, "b": 2}`` and ``{"b": 2, "a": 1}`` do not. Other
-    arguments are compared as they are. Takes time in proportion to the contents.
+    ``[1]`` and ``(1,)`` differ, ``{"a": 1, "b": 2}`` and ``{"b": 2, "a": 1}`` do not, unless
+    they are OrderedDicts. Other arguments are compared as they are. Takes time in
+    proportion to the contents.
 
     Raises:
         TypeError: An argument holds something that can be neither hashed nor taken
@@ -40,10 +41,9 @@ def frozen(value: Any) -> Any:  # noqa: PLR0911  # a case each
     if isinstance(value, (list, tuple, deque)):
         return (kind, *map(frozen, contents))
     if isinstance(value, dict):
-        return (
-            kind,
-            frozenset((frozen(key), frozen(held)) for key, held in contents.items()),
-        )
+        items = [(frozen(key), frozen(held)) for key, held in contents.items()]
+        is_ordered = isinstance(value, OrderedDict)
+        return (kind, *items) if is_ordered else (kind, frozenset(items))
     if isinstance(value, (set, frozenset)):
         return (kind, frozenset(map(frozen, contents)))
     if isinstance(value, bytearray):
@@ -61,10 +61,10 @@ def frozen(value: Any) -> Any:  # noqa: PLR0911  # a case each
         )
     try:
         hash(value)
-    except TypeError:
+    except (TypeError, ValueError) as error:  # the latter from a memoryview
         raise TypeError(
             f"by_value cannot make a key of {kind.__module__}.{kind.__qualname__}: it is "
             "neither hashable nor a container that is known; leave it out with ignore, "
             "or pass a key of your own"
-        ) from None
+        ) from error
     return value

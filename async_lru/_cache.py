@@ -71,6 +71,7 @@ class Cache:
         self.lock = RLock()
         self.values = Values(maxsize, self.lock)
         self.runs: dict[Hashable, Run] = {}
+        self._admissions = 0
         #: Every run in flight, those that can no longer be joined included.
         self.in_flight: set[Run] = set()
         #: The loop whose calls are served; None before the first and when closed.
@@ -87,6 +88,10 @@ class Cache:
         """Tell whether what is held still answers calls."""
         return True
 
+    def let_go(self, held: Any) -> bool:  # noqa: ARG002
+        """Take note that what was held is dropped; tell whether it still answered calls."""
+        return True
+
     def hit(self, key: Hashable) -> Any:
         """Return the fresh value of *key* to a call, or MISSING: the plain hit."""
         value = self.values.get(key, MISSING)
@@ -101,16 +106,17 @@ class Cache:
 
         Returns what has to go, to die without the lock; None if it was not stored.
         """
-        while (dropped := self.values.insert(key, held, run)) is None:
-            if run is not None and not run.joinable:
-                return None
-        if dropped[1] is not MISSING:
+        dropped = self.values.insert(key, held, run)
+        if dropped is not None and dropped[1] is not MISSING:
             self.counters.evictions += 1
         return dropped
 
     def remove_held(self, key: Hashable) -> Any:
         """Drop what is held for *key* and return it, or MISSING."""
-        return self.values.remove(key)
+        held = self.values.remove(key)
+        if held is not MISSING:
+            self.let_go(held)
+        return held
 
     def clear_held(self) -> Any:
         """Drop everything that is held and return it."""
@@ -213,14 +219,14 @@ class Cache:
             return get_running_loop()
         except RuntimeError:
             raise RuntimeError(
-                f"{self.name} was called without a running asyncio event loop: call it "
+                f"no running event loop: {self.name} was called outside asyncio; call it "
                 "from a coroutine that asyncio runs"
             ) from None
 
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError(
-                f"the cache of {self.name} is closed: it takes no calls after "
+                f"alru_cache is closed for {self.name}: it takes no calls after "
                 "cache_close(), until cache_open()"
             )
 
@@ -256,9 +262,11 @@ class Cache:
         run = self.make_run(self, key, loop, waiter, caller, detached)
         if self._shares:
             runs = self.runs
+            self._admissions = admission = self._admissions + 1
             runs[key] = run
-            # Unless a key's __eq__ has cleared the cache just now.
-            run.joinable = runs is self.runs
+            # Unless a key's __eq__ has cleared the cache just now, or called it: a dict
+            # may hold one key twice then.
+            run.joinable = runs is self.runs and admission == self._admissions
         self.in_flight.add(run)
         return run
 
@@ -328,6 +336,26 @@ class Cache:
 
     # What users do to values
 
+    def asked(
+        self,
+        question: Callable[[Hashable], bool],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> bool:
+        """Put a question about the key of a call.
+
+        Raises TypeError if no key can be made of the arguments, or if the answer is no
+        and the function does not take them.
+        """
+        try:
+            found = question(self.make_key(args, kwargs))
+        except TypeError:
+            self.keys.blame(args, kwargs)
+            raise
+        if not found:
+            self.keys.arguments.check(args, kwargs)
+        return found
+
     def contains(self, key: Hashable) -> bool:
         """Tell whether a call would be a hit."""
         held = self.values.get(key, MISSING)
@@ -339,14 +367,15 @@ class Cache:
         """Drop the value, and let nobody join the run; tell if there was either."""
         self.lock.acquire()  # with would cost 100 ns more
         try:
-            held = self.remove_held(key)
-            run = self._pop_run(key)
+            held = self.values.remove(key)
+            was_live = held is not MISSING and self.let_go(held)
+            run = self._pop_run(key) if self.runs else None
         finally:
             self.lock.release()
         if run is not None:
             run.disown()
             return True
-        return held is not MISSING and self.is_live(held)
+        return was_live
 
     def _pop_run(self, key: Hashable) -> Run | None:
         """Let nobody join the run of *key*, and return it if it could be joined."""
@@ -385,14 +414,7 @@ class Cache:
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run the function, or join the run in flight; return the result."""
-        run, waiter = self.ask(key, args, kwargs, purpose=REFRESH)
-        try:
-            return await waiter
-        except BaseException as error:
-            run.leave(waiter, error)
-            raise
-        finally:
-            del waiter
+        return await Cache.answer(self, key, args, kwargs, purpose=REFRESH)
 
     def clear(self) -> None:
         """Drop every value, let nobody join a run, and zero the counters."""

@@ -9,7 +9,7 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from math import inf
-from types import CodeType
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from ._cache import Cache
@@ -39,7 +39,11 @@ def call_for_any(cache: Cache) -> Call:
             key = args[0]
         else:
             key = args
-        value = values.get(key, MISSING)
+        try:
+            value = values.get(key, MISSING)
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
         if value is not MISSING and get_running_loop() is cache.loop:
             touching = values.touching
             touch = values.touching = values.touch
@@ -63,7 +67,11 @@ def call_for_many(cache: Cache) -> Call:
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         key: Any = (*args, *kwargs, KEYWORDS, *kwargs.values()) if kwargs else args
-        value = values.get(key, MISSING)
+        try:
+            value = values.get(key, MISSING)
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
         if value is not MISSING and get_running_loop() is cache.loop:
             touching = values.touching
             touch = values.touching = values.touch
@@ -93,7 +101,12 @@ def call_for_one_parameter(cache: Cache) -> Call:
             key = default_key(args, kwargs)
         else:
             key = (argument,)
-        value = values.get(key, MISSING)
+        try:
+            value = values.get(key, MISSING)
+        except TypeError:
+            args = rest if argument is MISSING else (argument, *rest)
+            cache.keys.blame(args, kwargs)
+            raise
         if value is not MISSING and get_running_loop() is cache.loop:
             touching = values.touching
             touch = values.touching = values.touch
@@ -118,8 +131,12 @@ def call_with_own_keys(cache: Cache) -> Call:
     make_key = cache.make_key
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(args, kwargs)
-        value = values.get(key, MISSING)
+        try:
+            key = make_key(args, kwargs)
+            value = values.get(key, MISSING)
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
         if value is not MISSING and get_running_loop() is cache.loop:
             touching = values.touching
             touch = values.touching = values.touch
@@ -148,7 +165,11 @@ def timed_call_for_any(cache: TimedCache) -> Call:
             key = args[0]
         else:
             key = args
-        held = values.get(key, MISSING)
+        try:
+            held = values.get(key, MISSING)
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
         if (
             held is not MISSING
             and held.fresh_until > cache.time()
@@ -182,7 +203,12 @@ def timed_call_for_one_parameter(cache: TimedCache) -> Call:
             key = default_key(args, kwargs)
         else:
             key = (argument,)
-        held = values.get(key, MISSING)
+        try:
+            held = values.get(key, MISSING)
+        except TypeError:
+            args = rest if argument is MISSING else (argument, *rest)
+            cache.keys.blame(args, kwargs)
+            raise
         if (
             held is not MISSING
             and held.fresh_until > cache.time()
@@ -209,8 +235,12 @@ def timed_call_with_own_keys(cache: TimedCache) -> Call:
     make_key = cache.make_key
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(args, kwargs)
-        value = cache.hit(key)
+        try:
+            key = make_key(args, kwargs)
+            value = cache.hit(key)
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
         if value is not MISSING:
             return value
         return await cache.answer(key, args, kwargs)
@@ -244,9 +274,9 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
 
 def positional_parameters(function: Any) -> tuple[int, float]:
     """Return how many arguments a function takes by position, at least and at most."""
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
+    if not isinstance(function, FunctionType):  # a mock has any attribute
         return 0, inf
+    code = function.__code__
     least = code.co_argcount - len(function.__defaults__ or ())
     takes_more = code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
     return least, inf if takes_more else code.co_argcount

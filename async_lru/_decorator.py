@@ -7,7 +7,17 @@ import sys
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from operator import index
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from ._calls import calls_of
 from ._loops import ResetWarning
@@ -20,6 +30,7 @@ from ._wrapper import AlruCacheWrapper
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
 if sys.version_info >= (3, 14):  # pragma: py-lt-314
     _is_coroutine_function = inspect.iscoroutinefunction
@@ -28,39 +39,49 @@ else:  # pragma: py-gte-314
     _is_coroutine_function = asyncio.iscoroutinefunction
 
 
-class _Decorator(Protocol):
-    """What ``alru_cache(...)`` with options returns: it takes any number of functions."""
+if TYPE_CHECKING:
 
-    @overload
-    def __call__(
-        self, function: Callable[_P, Coroutine[Any, Any, _R]], /
-    ) -> AlruCacheWrapper[_P, _R]: ...
-    @overload
-    def __call__(
-        self, function: "partialmethod[Coroutine[Any, Any, _R]]", /
-    ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
+    class _Anything: ...
+
+    class _Decorator(Generic[_T]):
+        """What ``alru_cache(...)`` with options returns: it takes any number of functions.
+
+        *_T* is what they return where a callable ttl has said so. It is one class for
+        both, lest mypy take the decorator for untyped where options have the type Any.
+        """
+
+        @overload
+        def __call__(
+            self: "_Decorator[_Anything]",
+            function: "partialmethod[Coroutine[Any, Any, _R]]",
+            /,
+        ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
+        @overload
+        def __call__(
+            self: "_Decorator[_Anything]",
+            function: Callable[_P, Coroutine[Any, Any, _R]],
+            /,
+        ) -> AlruCacheWrapper[_P, _R]: ...
+        @overload
+        def __call__(
+            self: "_Decorator[_R]",
+            function: "partialmethod[Coroutine[Any, Any, _R]]",
+            /,
+        ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
+        @overload
+        def __call__(
+            self: "_Decorator[_R]", function: Callable[_P, Coroutine[Any, Any, _R]], /
+        ) -> AlruCacheWrapper[_P, _R]: ...
+        def __call__(self, function: Any, /) -> Any: ...
 
 
-class _DecoratorFor(Protocol[_R]):
-    """The same where a callable ttl has said what the functions return."""
-
-    @overload
-    def __call__(
-        self, function: Callable[_P, Coroutine[Any, Any, _R]], /
-    ) -> AlruCacheWrapper[_P, _R]: ...
-    @overload
-    def __call__(
-        self, function: "partialmethod[Coroutine[Any, Any, _R]]", /
-    ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
-
-
+# In the order in which pyright blames them: of those that could be meant, the last.
 @overload
 def alru_cache(
-    function: Callable[_P, Coroutine[Any, Any, _R]],
-    /,
+    maxsize: int | None = 128,
     typed: bool = False,
     *,
-    ttl: float | timedelta | Callable[[_R], float | timedelta | None] | None = None,
+    ttl: Callable[[_R], float | timedelta | None],
     jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: Iterable[str] = (),
@@ -72,7 +93,25 @@ def alru_cache(
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
     shared: bool = False,
-) -> AlruCacheWrapper[_P, _R]: ...
+) -> "_Decorator[_R]": ...
+@overload
+def alru_cache(
+    maxsize: int | None = 128,
+    typed: bool = False,
+    *,
+    ttl: float | timedelta | None = None,
+    jitter: float | timedelta | None = None,
+    key: Callable[..., Hashable] | None = None,
+    ignore: Iterable[str] = (),
+    per_instance: bool = False,
+    stale_while_revalidate: float | timedelta | None = None,
+    stale_if_error: float | timedelta | None = None,
+    stale_if_slow: float | timedelta | None = None,
+    stale_retry: float | timedelta | None = None,
+    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
+    cancel_abandoned: bool = True,
+    shared: bool = False,
+) -> "_Decorator[_Anything]": ...
 @overload
 def alru_cache(
     function: "partialmethod[Coroutine[Any, Any, _R]]",
@@ -94,10 +133,11 @@ def alru_cache(
 ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
 @overload
 def alru_cache(
-    maxsize: int | None = 128,
+    function: Callable[_P, Coroutine[Any, Any, _R]],
+    /,
     typed: bool = False,
     *,
-    ttl: float | timedelta | None = None,
+    ttl: float | timedelta | Callable[[_R], float | timedelta | None] | None = None,
     jitter: float | timedelta | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: Iterable[str] = (),
@@ -109,25 +149,7 @@ def alru_cache(
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
     shared: bool = False,
-) -> _Decorator: ...
-@overload
-def alru_cache(
-    maxsize: int | None = 128,
-    typed: bool = False,
-    *,
-    ttl: Callable[[_R], float | timedelta | None],
-    jitter: float | timedelta | None = None,
-    key: Callable[..., Hashable] | None = None,
-    ignore: Iterable[str] = (),
-    per_instance: bool = False,
-    stale_while_revalidate: float | timedelta | None = None,
-    stale_if_error: float | timedelta | None = None,
-    stale_if_slow: float | timedelta | None = None,
-    stale_retry: float | timedelta | None = None,
-    error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
-    cancel_abandoned: bool = True,
-    shared: bool = False,
-) -> _DecoratorFor[_R]: ...
+) -> AlruCacheWrapper[_P, _R]: ...
 def alru_cache(
     maxsize: Any = 128,
     typed: bool = False,
@@ -240,15 +262,21 @@ def alru_cache(
     return decorate if function is None else decorate(function)
 
 
+class _WrongTypeError(TypeError, NotImplementedError):
+    """What has the wrong type: a TypeError, and what async-lru 2.4 raises for it."""
+
+
 def _split(first: Any) -> tuple[Any, int | None]:
     """Tell a bare decorator's function from a maxsize."""
-    if first is None or isinstance(first, int):
-        return None, first if first is None else max(int(first), 0)
+    if first is None:
+        return None, None
     if callable(first) or hasattr(first, "__get__"):  # a function, or meant to be one
         return first, 128
-    raise TypeError(
-        f"maxsize must be an int or None, not {first!r}: "
-        "pass a number of values, or None for no bound"
+    if hasattr(first, "__index__"):
+        return None, max(index(first), 0)
+    raise _WrongTypeError(
+        f"maxsize must be an int or None, not {first!r}: pass a number of values, or "
+        f"None for no bound; {first!r} decorating is not supported"
     )
 
 
@@ -257,12 +285,13 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
     described = _described(function)
     if isinstance(function, partialmethod):
         function = function.__get__(None, object)
-    name = f"{described.__module__}.{described.__qualname__}"
+    name = f"{described.__module__}.{_names(described)[1]}"
     keys = options.keys(function, name)
     make_cache = partial(options.make_cache, function, name, keys, ResetWarning(name))
     wrapper: AlruCacheWrapper[..., Any]
     if options.per_instance:
-        wrapper = PerInstance(make_cache)
+        first = next(iter(inspect.signature(function).parameters.values()))
+        wrapper = PerInstance(make_cache, first)
     else:
         cache = make_cache()
         calls = (
@@ -271,28 +300,55 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
             else calls_of(cache, function)
         )
         wrapper = AlruCacheWrapper(cache, *calls)
-    for call in (wrapper.func, wrapper._call_of_method):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        _name(call, described)
-    functools.update_wrapper(wrapper, described)
+    # The calls too, since asyncio names coroutines after them.
+    everything: Any = (wrapper, wrapper._call, wrapper._call_of_method)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    for each in everything:
+        functools.update_wrapper(each, described)
+        each.__name__, each.__qualname__ = _names(described)
+        del each.__wrapped__  # calls take any arguments
     wrapper.__wrapped__ = function
+    if sys.version_info >= (3, 12):  # pragma: py-lt-312  # pragma: no branch
+        inspect.markcoroutinefunction(wrapper)
     register(wrapper)
     return wrapper
 
 
-def _name(call: Any, described: Any) -> None:
-    """Name a call after its function, since asyncio names coroutines after it."""
-    call.__name__ = described.__name__
-    call.__qualname__ = described.__qualname__
+def _names(described: Any) -> tuple[str, str]:
+    """Return ``__name__`` and ``__qualname__``, of the type where an object has none."""
+    kind: Any = cast("Any", type(described))
+    return (
+        getattr(described, "__name__", kind.__name__),
+        getattr(described, "__qualname__", kind.__qualname__),
+    )
 
 
 def _described(function: Any) -> Any:
     """Return the coroutine function that tells what *function* is called."""
     inner = function
-    while isinstance(inner, (partial, partialmethod)):
+    while isinstance(inner, (partial, partialmethod)) and not isinstance(
+        inner, AlruCacheWrapper
+    ):
         inner = inner.func
     if not _is_coroutine_function(inner):
         raise RuntimeError(
-            f"alru_cache decorates coroutine functions, not {function!r}: "
-            "define it with async def, or cache it with functools.lru_cache"
+            f"Coroutine function is required, got {function!r}: {_remedy(inner)}"
         )
     return inner
+
+
+def _remedy(refused: Any) -> str:
+    """Return what to do about something that is no coroutine function."""
+    kind = cast("Any", type(refused))
+    if issubclass(kind, (classmethod, staticmethod, property)):
+        return f"it is a {kind.__name__}, so put it above @alru_cache"
+    if inspect.isasyncgenfunction(refused):
+        return (
+            "an async generator can be used up but once, so cache a coroutine function "
+            "that returns its items as a list"
+        )
+    if _is_coroutine_function(getattr(kind, "__call__", None)):  # noqa: B004
+        return "pass its __call__, which is one"
+    return (
+        "define it with async def, and await there what it returns if that is a "
+        "coroutine; for synchronous functions there is functools.lru_cache"
+    )

@@ -5,9 +5,11 @@ The rules are those of ``functools.lru_cache``. The functions in ``_calls`` repe
 """
 
 from collections.abc import Callable, Hashable, Iterable
-from inspect import Parameter, signature
+from inspect import Parameter
 from reprlib import repr as short_repr
 from typing import Any, NamedTuple, TypeAlias
+
+from ._arguments import Arguments, signature_of
 
 MakeKey: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Hashable]
 
@@ -31,7 +33,8 @@ def default_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
 def typed_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
     """Tell calls apart by their arguments and the arguments' types."""
     if len(args) == 1 and not kwargs:  # takes a third of the time
-        return args[0], type(args[0])
+        only = args[0]
+        return only, type(only)  # pyright: ignore[reportUnknownVariableType]
     if kwargs:
         return (
             *args,
@@ -56,7 +59,7 @@ def called_key(key: Callable[..., Hashable]) -> MakeKey:
 def ignoring(names: Iterable[str], function: Any, make_key: MakeKey) -> MakeKey:
     """Leave the arguments of some parameters out of what *make_key* gets."""
     dropped = set(names)
-    parameters = list(signature(function).parameters.values())
+    parameters = list(signature_of(function).parameters.values())
     positional = [
         parameter.name
         for parameter in parameters
@@ -112,6 +115,7 @@ class Keys(NamedTuple):
     """How one function's calls become keys, and keys calls again."""
 
     make: MakeKey
+    arguments: Arguments
     typed: bool = False
     #: Whether keys are the user's own, from which no call can be made again.
     own: bool = False
@@ -142,6 +146,12 @@ class Keys(NamedTuple):
         given = [short_repr(value) for value in args]
         given += [f"{name}={short_repr(value)}" for name, value in kwargs.items()]
         return f"({', '.join(given)})"
+
+    def blame(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise a TypeError if it is because of the arguments that there is no key."""
+        self.arguments.check(args, kwargs)
+        if not self.own:
+            self.arguments.check_hashable(args, kwargs)
 
     def ask(self, predicate: Callable[..., object], key: Hashable) -> bool:
         """Tell whether *predicate* says True of the call that has *key*."""

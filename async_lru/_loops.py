@@ -2,19 +2,16 @@
 
 import asyncio
 import inspect
-import os
 import sys
 import warnings
 from asyncio import AbstractEventLoop, BaseEventLoop
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
+from types import FrameType
 
-# Frames of these are never the caller's.
-_NOT_THE_CALLER = (
-    os.path.join(os.path.dirname(__file__), ""),
-    os.path.join(os.path.dirname(asyncio.__file__), ""),
-)
+#: Packages whose frames are never the caller's.
+_NOT_THE_CALLER = frozenset({__package__, "anyio", "asyncio"})
 
 
 class AlruCacheLoopResetWarning(UserWarning):
@@ -54,17 +51,21 @@ class ResetWarning:
 
 
 def _level_of_caller() -> int:
-    """Return the warning level of the nearest frame outside this package and asyncio.
+    """Return the warning level of the nearest frame that may be the user's.
 
     A call that runs as a task has no frame of its caller on the stack; the nearest
     line of the user is then the one that runs the loop.
     """
     level = 0  # of this very function: one below the one that warns
     frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_CALLER):
+    while frame is not None and _package_of(frame) in _NOT_THE_CALLER:
         frame = frame.f_back
         level += 1
     return level
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def runs_here(loop: AbstractEventLoop) -> bool:

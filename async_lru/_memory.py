@@ -2,8 +2,14 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MemberDescriptorType,
+    ModuleType,
+)
 from typing import Any
 
 
@@ -38,13 +44,19 @@ def size_of(objects: Iterable[Any]) -> int | None:
         held = getattr(item, "__dict__", None)
         if held is not None:
             pending.append(held)
-        for kind in type(item).__mro__:
-            slots = kind.__dict__.get("__slots__", ())
-            for name in (slots,) if isinstance(slots, str) else slots:
-                value = getattr(item, name, None)
-                if value is not None:
-                    pending.append(value)
+        pending.extend(_in_slots(item))
     return total
+
+
+def _in_slots(item: Any) -> Iterator[Any]:
+    """Return what *item* holds in the slots of its classes."""
+    for kind in type(item).__mro__:
+        if "__slots__" in kind.__dict__:
+            # Not by their names, which may be mangled.
+            for slot in list(kind.__dict__.values()):
+                if isinstance(slot, MemberDescriptorType):
+                    with suppress(AttributeError):  # empty
+                        yield slot.__get__(item)
 
 
 _SHARED: Any = (type, ModuleType, FunctionType, BuiltinFunctionType)

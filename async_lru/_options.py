@@ -1,11 +1,12 @@
 """The options of alru_cache, checked."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from datetime import timedelta
-from inspect import Parameter, signature
-from math import inf, isinf, isnan, nan
+from functools import partial
+from inspect import Parameter
+from math import isinf
 from typing import Any, NamedTuple
 
+from ._arguments import Arguments, signature_of
 from ._cache import Cache
 from ._keys import (
     Keys,
@@ -17,6 +18,7 @@ from ._keys import (
     without_first,
 )
 from ._loops import ResetWarning
+from ._numbers import finite_seconds, seconds
 from ._runs import Function
 from ._shared import SharedCache, SharedStaleCache, SharedTimedCache
 from ._stale import Grace, StaleCache
@@ -71,8 +73,9 @@ class Options(NamedTuple):
             make = called_key(self.key)
         own = self.key is not None
         if not self.ignore and not self.per_instance:
-            return Keys(make, typed=self.typed, own=own, with_first=not own)
-        parameters = signature(function).parameters
+            arguments = Arguments(function, name)
+            return Keys(make, arguments, typed=self.typed, own=own, with_first=not own)
+        parameters = signature_of(function).parameters
         ignored = set(self.ignore)
         for unknown in ignored - set(parameters):
             raise ValueError(
@@ -88,10 +91,12 @@ class Options(NamedTuple):
                 )
             if ignored:
                 make = without_first(first, ignored, function, make)
-            return Keys(make, typed=self.typed, own=own, with_first=False)
+            arguments = Arguments(partial(function, None), name, ignored)
+            return Keys(make, arguments, typed=self.typed, own=own, with_first=False)
         with_first = not own and first is not None and first.name not in ignored
         make = ignoring(ignored, function, make)
-        return Keys(make, typed=self.typed, own=own, with_first=with_first)
+        arguments = Arguments(function, name, ignored)
+        return Keys(make, arguments, typed=self.typed, own=own, with_first=with_first)
 
 
 _SHARED: dict[Any, type[Cache]] = {
@@ -144,8 +149,8 @@ def checked(  # noqa: PLR0917
             )
         if typed:
             raise ValueError(
-                f"typed=True has no effect with key={key!r}: leave typed out and "
-                "put the types into the key"
+                "typed is ignored when a custom key callable is provided: leave typed "
+                f"out, and put the types into what key={key!r} returns"
             )
     return Options(
         maxsize,
@@ -167,20 +172,20 @@ def _checked_ttl(ttl: Any, jitter: Any) -> dict[str, Any]:
     if callable(ttl):
         found["of_value"] = _lifetime_of(ttl)
     elif ttl is not None:
-        seconds = found["ttl"] = _seconds("ttl", ttl)
-        if seconds < 0:
+        found["ttl"] = seconds("ttl", ttl)
+        if found["ttl"] < 0:
             raise ValueError(
                 f"ttl must be a number of seconds from 0 up, not {ttl!r}: "
                 "leave it out for values that do not expire"
             )
     if jitter is not None:
-        seconds = found["jitter"] = _seconds("jitter", jitter)
+        found["jitter"] = seconds("jitter", jitter)
         if ttl is None:
             raise ValueError(
                 f"jitter requires ttl to be set: jitter={jitter!r} is added to the ttl "
                 "of each value, so pass a ttl too or leave jitter out"
             )
-        if seconds < 0 or isinf(seconds):
+        if found["jitter"] < 0 or isinf(found["jitter"]):
             raise ValueError(
                 f"jitter must be non-negative and finite, not {jitter!r}: pass a number "
                 "of seconds, or leave it out for none"
@@ -192,8 +197,8 @@ def _lifetime_of(ttl: Callable[[Any], Any]) -> Callable[[Any], float | None]:
     """Return the ttl of a value in seconds, and check it."""
 
     def of_value(value: Any) -> float | None:
-        seconds = ttl(value)
-        return None if seconds is None else _seconds("the result of ttl", seconds)
+        found = ttl(value)
+        return None if found is None else seconds("the result of ttl", found)
 
     return of_value
 
@@ -221,7 +226,9 @@ def _checked_stale(
                 f"{name}={value!r} has no effect with maxsize=0, which stores nothing: "
                 "leave one of them out"
             )
-        found[name.removeprefix("stale_")] = _seconds_from_0(name, value)
+        found[name.removeprefix("stale_")] = finite_seconds(
+            name, value, "leave it out for none"
+        )
     for name, value in (
         ("stale_if_slow", stale_if_slow),
         ("stale_retry", stale_retry),
@@ -233,7 +240,9 @@ def _checked_stale(
                 f"{name}={value!r} requires stale_while_revalidate or "
                 "stale_if_error: pass one of them or leave it out"
             )
-        found[name.removeprefix("stale_")] = _seconds_from_0(name, value)
+        found[name.removeprefix("stale_")] = finite_seconds(
+            name, value, "leave it out for none"
+        )
     return found
 
 
@@ -259,7 +268,7 @@ def _checked_error_ttl(maxsize: int | None, error_ttl: Any) -> dict[Any, float]:
                 f"error_ttl cannot keep {kind.__name__}, which is no Exception but "
                 "ends what runs: leave it out"
             )
-        found[kind] = _seconds(f"error_ttl[{kind.__name__}]", value)
+        found[kind] = seconds(f"error_ttl[{kind.__name__}]", value)
         if not found[kind] > 0:
             raise ValueError(
                 f"error_ttl[{kind.__name__}] must be a number of seconds above 0, not "
@@ -296,35 +305,3 @@ def _check_bool(option: str, value: Any, hint: str = "") -> None:
         raise TypeError(
             f"{option} must be a bool, not {value!r}: pass True or False{hint}"
         )
-
-
-def _seconds_from_0(option: str, value: Any) -> float:
-    """Check that *value* is a finite number of seconds from 0 up."""
-    seconds = _seconds(option, value)
-    if not 0 <= seconds < inf:
-        raise ValueError(
-            f"{option} must be a finite number of seconds from 0 up, not {value!r}: "
-            "leave it out for none"
-        )
-    return seconds
-
-
-def _seconds(option: str, value: Any) -> float:
-    """Check that *value* is a number of seconds, or a timedelta."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(
-            f"{option} must be a number of seconds, not {value!r}: "
-            "pass an int, a float or a timedelta"
-        )
-    try:
-        seconds = float(value)
-    except OverflowError:
-        seconds = nan
-    if isnan(seconds):
-        raise ValueError(
-            f"{option} must be a number of seconds, not {value!r}: "
-            "leave it out if it is not wanted"
-        )
-    return seconds

@@ -1,6 +1,6 @@
 """Methods whose instances have a cache each."""
 
-# ruff: noqa: SLF001  # wrappers know each other
+# wrappers know each other
 # pyright: reportPrivateUsage=false
 
 import asyncio
@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 from ._cache import Cache, check_predicate
@@ -15,7 +16,7 @@ from ._introspection import memory_of, parameters_of, stats_of
 from ._keys import MakeKey
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._values import MISSING
-from ._wrapper import AlruCacheBoundMethod, AlruCacheWrapper
+from ._wrapper import AlruCacheWrapper
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +30,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
     __slots__ = (
         "_caches",
+        "_first",
         "_gone",
         "_is_adding",
         "_make_cache",
@@ -36,6 +38,8 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         "_totals_of_gone",
     )
 
+    #: What takes the instance.
+    _first: Parameter
     _make_cache: Callable[[], Cache]
     _make_key: MakeKey
     #: By the id of the instance, with a reference that takes the cache away.
@@ -45,21 +49,28 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     _gone: deque[CacheStats]
     _is_adding: bool
 
-    def __new__(cls, make_cache: Callable[[], Cache]) -> "Self":
+    def __new__(cls, make_cache: Callable[[], Cache], first: Parameter) -> "Self":
         template = make_cache()
         make_key = template.make_key
         caches: dict[int, Any] = {}
 
-        async def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        async def call(instance: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
+            if instance is MISSING:
+                instance, args = self._split((), kwargs)
             known = caches.get(id(instance))
             cache = self._add(instance) if known is None else known[1]
-            key = make_key(args, kwargs)
-            value = cache.hit(key)
+            try:
+                key = make_key(args, kwargs)
+                value = cache.hit(key)
+            except TypeError:
+                cache.keys.blame(args, kwargs)
+                raise
             if value is not MISSING:
                 return value
             return await cache.answer(key, (instance, *args), kwargs)
 
         self = super().__new__(cls, template, call, call)
+        self._first = first
         self._make_cache = make_cache
         self._make_key = make_key
         self._caches = caches
@@ -106,22 +117,48 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def _known(self) -> list[tuple["weakref.ref[Any]", Cache]]:
         return list(self._caches.values())
 
+    def _split(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Return the instance and the other positional arguments.
+
+        An instance that was passed by keyword is taken out of *kwargs*.
+        """
+        if args:
+            return args[0], args[1:]
+        if self._first.kind is self._first.POSITIONAL_OR_KEYWORD:
+            instance = kwargs.pop(self._first.name, MISSING)
+            if instance is not MISSING:
+                return instance, ()
+        raise TypeError(
+            f"{self.__qualname__}() missing 1 required positional argument: "
+            f"{self._first.name!r}"
+        )
+
     # Of one instance, the first argument
 
-    def cache_contains(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-        return self._cache_of(instance).contains(self._make_key(args, kwargs))
+    def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
+        instance, args = self._split(args, kwargs)
+        cache = self._cache_of(instance)
+        return cache.asked(cache.contains, args, kwargs)
 
-    def cache_invalidate(self, instance: Any, /, *args: Any, **kwargs: Any) -> bool:
-        return self._cache_of(instance).invalidate(self._make_key(args, kwargs))
+    def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
+        instance, args = self._split(args, kwargs)
+        cache = self._cache_of(instance)
+        return cache.asked(cache.invalidate, args, kwargs)
 
-    def cache_put(
-        self, value: Any, instance: Any, /, *args: Any, **kwargs: Any
-    ) -> None:
-        self._cache_of(instance).put(self._make_key(args, kwargs), value)
+    def cache_put(self, value: Any, /, *args: Any, **kwargs: Any) -> None:
+        instance, args = self._split(args, kwargs)
+        cache = self._cache_of(instance)
+        cache.asked(cache.contains, args, kwargs)  # see AlruCacheWrapper's
+        cache.put(self._make_key(args, kwargs), value)
 
-    async def cache_refresh(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+    async def cache_refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+        instance, args = self._split(args, kwargs)
+        cache = self._cache_of(instance)
+        cache.asked(cache.contains, args, kwargs)
         key = self._make_key(args, kwargs)
-        return await self._cache_of(instance).refresh(key, (instance, *args), kwargs)
+        return await cache.refresh(key, (instance, *args), kwargs)
 
     # Of all instances together
 
@@ -175,14 +212,3 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def cache_open(self) -> None:
         for cache in [self._cache, *self._all()]:
             cache.open()
-
-    def __get__(self, instance: object, owner: type | None = None, /) -> Any:
-        if instance is None:
-            return self
-        if id(instance) not in self._caches:
-            self._add(instance)  # complains at once where there can be none
-        bound: AlruCacheBoundMethod[..., Any] = AlruCacheBoundMethod(
-            self._call_of_method, instance
-        )
-        bound._wrapper = self
-        return bound

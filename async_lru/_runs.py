@@ -163,7 +163,13 @@ class Run:
         coroutine = self._execute(function, args, kwargs)
         self._starting = True
         try:
-            if self._cache.begins_at_once and self.loop.get_task_factory() is None:
+            # In the background later, or its error would know the frames of a call
+            # that got a value.
+            if (
+                self._cache.begins_at_once
+                and not self._background
+                and self.loop.get_task_factory() is None
+            ):
                 task = _Task(coroutine, loop=self.loop, eager_start=True)
             else:
                 task = self.loop.create_task(coroutine)

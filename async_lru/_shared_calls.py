@@ -34,7 +34,11 @@ def shared_call_for_any(cache: SharedCache) -> Call:
             reader = readers[get_ident()]
         except KeyError:
             reader = cache.values.reader()
-        entry = reader.find(key)
+        try:
+            entry = reader.find(key)
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
         if entry is not None:
             held = entry.held
             if entry.live and (not reader.expires or held.fresh_until > monotonic()):
@@ -64,7 +68,12 @@ def shared_call_for_one_parameter(cache: SharedCache) -> Call:
             reader = readers[get_ident()]
         except KeyError:
             reader = cache.values.reader()
-        entry = reader.find(key)
+        try:
+            entry = reader.find(key)
+        except TypeError:
+            args = rest if argument is MISSING else (argument, *rest)
+            cache.keys.blame(args, kwargs)
+            raise
         if entry is not None:
             held = entry.held
             if entry.live and (not reader.expires or held.fresh_until > monotonic()):
@@ -84,8 +93,12 @@ def shared_call_with_own_keys(cache: SharedCache) -> Call:
     make_key = cache.make_key
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        key = make_key(args, kwargs)
-        value = cache.hit(key)
+        try:
+            key = make_key(args, kwargs)
+            value = cache.hit(key)
+        except TypeError:
+            cache.keys.blame(args, kwargs)
+            raise
         if value is not MISSING:
             return value
         return await cache.answer(key, args, kwargs)

@@ -62,10 +62,13 @@ class SharedValues:
 
     A key's ``__eq__`` may change anything, or raise, while a key is looked up. So each
     change is one operation of the map, which a dict stands, and all that follows from
-    it is done at once, by entry. No map is ever cleared, which a dict does not stand.
+    it is done at once, by entry. What a dict does not stand is to be cleared, and to be
+    given a key in the middle of being given it, which it may have twice then: a copy
+    takes its place, and whoever finds the map replaced has to begin anew.
     """
 
     __slots__ = (
+        "_adding",
         "_entries",
         "_expires",
         "_hand",
@@ -85,6 +88,8 @@ class SharedValues:
 
     def _begin(self) -> None:
         self._entries: dict[Hashable, Entry] = {}
+        #: Whether a key is being added to the map.
+        self._adding = False
         #: The entries that hold a value, oldest first.
         self._hand: OrderedDict[Entry, None] = OrderedDict()
         self._serves = True
@@ -144,30 +149,40 @@ class SharedValues:
     ) -> tuple[Any, Any] | None:
         """Store *value*, if its source can still be joined.
 
-        Returns the value that it replaces and the one that it evicts, or MISSING. None
-        if it was not stored, because its source cannot be joined any more or a key's
-        ``__eq__`` cleared the map.
+        Returns the value that it replaces and the one that it evicts, or MISSING; None
+        if it was not stored.
         """
-        entries = self._entries
-        entry = entries.setdefault(key, Entry(key))
+        entries, entry = self._add(Entry(key))
         evicted = MISSING
         while not entry.live and self._is_full():
             victim = self._victim()
             evicted = self._drop(victim)
             self._forget(victim)
         # Whatever the keys have done so far, nothing comes in between from here on.
-        if entries is not self._entries:
-            return None
-        if entry.live is False or (source is not None and not source.joinable):
-            if not entry.live:
-                self._drop(entry)
-                self._forget(entry)
-            return None
-        former, entry.held = entry.held, value
-        entry.live, entry.used = True, False
-        self._hand[entry] = None
-        self._hand.move_to_end(entry)
-        return former, evicted
+        is_wanted = source is None or source.joinable
+        if entries is self._entries and entry.live is not False and is_wanted:
+            former, entry.held = entry.held, value
+            entry.live, entry.used = True, False
+            self._hand[entry] = None
+            self._hand.move_to_end(entry)
+            return former, evicted
+        if entries is self._entries and not entry.live:
+            self._drop(entry)
+            self._forget(entry)
+        return self.insert(key, value, source) if is_wanted else None
+
+    def _add(self, new: Entry) -> tuple[dict[Hashable, Entry], Entry]:
+        """Return the map and what it has for the key of *new*, which is added if need be."""
+        if self._adding:
+            self._entries = self._entries.copy()
+            self._renew_readers()
+        entries = self._entries
+        self._adding = True
+        try:
+            return entries, entries.setdefault(new.key, new)
+        finally:
+            if entries is self._entries:
+                self._adding = False
 
     def _is_full(self) -> bool:
         return self._maxsize is not None and len(self._hand) >= self._maxsize
@@ -205,10 +220,10 @@ class SharedValues:
     def _forget(self, entry: Entry) -> None:
         """Take an entry that holds nothing out of the map."""
         found = self._entries.pop(entry.key, None)
-        if (
-            found is not None and found.live is not False
-        ):  # a key has put it in just now
-            self._entries.setdefault(found.key, found)
+        if found is not None and found.live is not False:  # put in just now, by a key
+            entries, there = self._add(found)
+            if entries is not self._entries or there is not found:
+                self._drop(found)
 
     def clear(self) -> list[tuple[Hashable, Any]]:
         """Take all values out and return them with their keys."""
@@ -224,6 +239,7 @@ class SharedValues:
         """Go on in a child process: a thread that was changing the map is gone."""
         was_changing = not self._lock.acquire(blocking=False)
         self._lock = lock
+        self._adding = False
         if not was_changing:
             return
         entries = list(self._entries.values())

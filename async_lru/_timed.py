@@ -106,29 +106,25 @@ class TimedCache(Cache):
             try:
                 self._expiry.add(held.deadline, key, self.loop)
             except BaseException:  # no timer can be set: the loop is closed, say
-                Cache.remove_held(self, key)
+                self.values.remove(key)
                 raise
         former, evicted = dropped
         if evicted is not MISSING:
             self._forget_deadline(evicted)
         elif former is not MISSING:
-            self._discard(former)
+            self.let_go(former)
         return dropped
 
-    def remove_held(self, key: Hashable) -> Any:
-        held = Cache.remove_held(self, key)
-        if held is not MISSING:
-            self._discard(held)
-        return held
+    def let_go(self, held: Timed) -> bool:
+        self._forget_deadline(held)
+        if self.is_live(held):
+            return True
+        self.counters.expirations += 1  # the timer had not got to it
+        return False
 
     def clear_held(self) -> Any:
         self._expiry.clear()
         return super().clear_held()
-
-    def _discard(self, held: Timed) -> None:
-        self._forget_deadline(held)
-        if not self.is_live(held):  # the timer has not got to it
-            self.counters.expirations += 1
 
     def _forget_deadline(self, held: Timed) -> None:
         if type(held.deadline) is Deadline:

@@ -5,6 +5,8 @@ from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from ._numbers import from_1
+
 #: A call: its positional arguments, its keyword arguments, or a pair of both.
 WarmCall: TypeAlias = (
     "tuple[Any, ...] | Mapping[str, Any] | tuple[tuple[Any, ...], Mapping[str, Any]]"
@@ -39,17 +41,7 @@ async def warm(
     progress: Callable[[int, int], object] | None,
 ) -> list[Any]:
     """Make *calls* and return the result or the exception of each, in their order."""
-    given: Any = concurrency
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(
-            f"concurrency must be an int, not {concurrency!r}: "
-            "pass a number of calls at a time"
-        )
-    if concurrency < 1:
-        raise ValueError(
-            f"concurrency must be 1 or more, not {concurrency!r}: "
-            "pass a number of calls at a time"
-        )
+    concurrency = from_1("concurrency", concurrency, "pass a number of calls at a time")
     todo = [_arguments_of(given) for given in calls]
     return await _Warming(call, todo, progress).run(concurrency)
 

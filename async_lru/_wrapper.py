@@ -1,12 +1,13 @@
 """What the decorator returns, and what its attribute access on instances gives."""
 
+# ruff: noqa: SLF001  # wrappers and their bound methods know each other
+# pyright: reportPrivateUsage=false
+
 import copy
-import functools
 import inspect
 import sys
-import warnings
-from collections.abc import Callable, Coroutine, Iterable
-from types import GenericAlias, MethodType
+from collections.abc import Callable, Coroutine
+from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -18,39 +19,21 @@ from typing import (
 )
 
 from ._cache import Cache, check_predicate
-from ._calls import Call
-from ._introspection import info_of, memory_of, parameters_of, stats_of
-from ._stats import CacheInfo, CacheParameters, CacheStats
-from ._warming import WarmCall, warm
-
-_P = ParamSpec("_P")
-_Q = ParamSpec("_Q")
-_R = TypeVar("_R")
+from ._callable import CallInSlot, CallOfFunction
+from ._compat import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    class _Callable(Generic[_P, _R]):
-        func: Callable[..., Coroutine[Any, Any, _R]]
-        args: tuple[Any, ...]
+    from ._calls import Call
 
-        def __new__(
-            cls, func: Callable[..., Coroutine[Any, Any, Any]], /, *args: object
-        ) -> Self: ...
-        # With async def checkers make of it just what they make of the function.
-        async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
-
-else:
-
-    class _Callable(functools.partial):
-        # Both are partials of a coroutine function because that makes their calls
-        # run at C speed and lets inspect see what they are. To users it is of no
-        # concern, so the types do not tell.
-        __slots__ = ()
-        __class_getitem__ = classmethod(GenericAlias)  # not all Pythons' partials do
+_P = ParamSpec("_P")
+_Q = ParamSpec("_Q")
+_R = TypeVar("_R")
+_T = TypeVar("_T")
 
 
-class AlruCacheWrapper(_Callable[_P, _R]):
+class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
     """A coroutine function with a cache: what ``alru_cache`` returns.
 
     Generic in the function's parameters and result. On instances of a class it
@@ -59,16 +42,21 @@ class AlruCacheWrapper(_Callable[_P, _R]):
     .. versionadded:: 3.0
     """
 
-    __slots__ = ("_cache", "_call_of_method")
+    __slots__ = (
+        "_cache",  # pyright: ignore[reportIncompatibleMethodOverride]  # only read there
+        "_call_of_method",
+    )
 
     if TYPE_CHECKING:
-        __name__: str
-        __qualname__: str
         __wrapped__: Callable[_P, Coroutine[Any, Any, _R]]
+        _cache: Cache
+        #: What is called through an instance.
+        _call_of_method: Call
 
-    _cache: Cache
-    #: What is called through an instance.
-    _call_of_method: Call
+        # With async def checkers make of it just what they make of the function.
+        async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+        def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+        def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
 
     # Not for users, whose checkers need not know what a Cache is.
     def __new__(cls, cache: Any, call: Any, call_of_method: Any) -> "Self":
@@ -76,24 +64,6 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         self._cache = cache
         self._call_of_method = call_of_method
         return self
-
-    def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Tell whether a call with these arguments would be a hit.
-
-        Does not count as a hit and does not affect the order of eviction. May be
-        called from any thread. Raises TypeError if an argument is not hashable.
-        """
-        return self._cache.contains(self._cache.make_key(args, kwargs))
-
-    def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Drop the value of these arguments; tell whether a call would have been a hit.
-
-        Calls that wait for a run in flight still get its result, but it is not
-        stored, and the next call starts a new run. A run in the background that
-        nobody waits for is cancelled. May be called from any thread. Raises
-        TypeError if an argument is not hashable.
-        """
-        return self._cache.invalidate(self._cache.make_key(args, kwargs))
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         """Invalidate every call of which *predicate* says True; return their number.
@@ -111,18 +81,6 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         check_predicate(predicate)
         return self._cache.invalidate_where(predicate)
 
-    def cache_info(self) -> CacheInfo:
-        """Return hits, misses, maxsize and the number of keys.
-
-        Works without a running loop, as do all but ``cache_put``, ``cache_refresh``,
-        ``cache_warm`` and ``cache_close``.
-        """
-        return info_of(self._cache)
-
-    def cache_parameters(self) -> CacheParameters:
-        """Return maxsize, typed, tasks (the runs in flight) and closed."""
-        return parameters_of(self._cache)
-
     def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Store *value* as the result for these arguments, without a run.
 
@@ -130,10 +88,11 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         who wait for it, but its result is not stored. The value lives as long as
         that of a run would, and is the most recently used.
 
-        Raises TypeError if an argument is not hashable, and RuntimeError without a
-        running event loop, to which the cache then belongs, or after
-        ``cache_close()``.
+        Raises TypeError if an argument is not hashable or the function does not take
+        these arguments, and RuntimeError without a running event loop, to which the
+        cache then belongs, or after ``cache_close()``.
         """
+        self._cache.asked(self._cache.contains, args, kwargs)
         self._cache.put(self._cache.make_key(args, kwargs), value)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -147,104 +106,44 @@ class AlruCacheWrapper(_Callable[_P, _R]):
         a miss. What is invalidated or put meanwhile is not replaced.
 
         Cancelling it cancels the run only if nobody else waits for it. Raises
-        RuntimeError after ``cache_close()``.
+        TypeError as ``cache_put`` does, and RuntimeError after ``cache_close()``.
         """
+        self._cache.asked(self._cache.contains, args, kwargs)
         key = self._cache.make_key(args, kwargs)
         result: _R = await self._cache.refresh(key, args, kwargs)
         return result
 
-    async def cache_warm(
-        self,
-        calls: Iterable[WarmCall],
-        *,
-        concurrency: int = 10,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> list[_R | BaseException]:
-        """Make many calls, *concurrency* at a time.
-
-        Each of *calls* is a tuple of arguments, a mapping of keyword arguments, or a
-        pair of both: ``(1, 2)``, ``{"x": 1}``, ``((1,), {"y": 2})``.
-
-        Returns the results in the order of *calls*, or the exception of a call that
-        failed; the others go on. *progress* is called with the number of calls that
-        are done and of all, after each; what it raises ends the warming.
-
-        When this is cancelled, so are the calls that it waits for. Raises TypeError
-        for anything else in *calls*, before any call is made, and RuntimeError after
-        ``cache_close()``.
-        """
-        self._cache.enter_loop()
-        return await warm(self, calls, concurrency, progress)
-
-    def cache_stats(self) -> CacheStats:
-        """Return everything that is counted; ``str()`` of it is a short report.
-
-        May be called from any thread.
-        """
-        return stats_of(self._cache)
-
-    def cache_memory(self) -> int | None:
-        """Return about how many bytes keys and values take, or None.
-
-        Each object counts once; what objects implemented in C hold by themselves may
-        not be known. None where Python cannot tell, as on PyPy. Takes time in
-        proportion to the contents.
-        """
-        return memory_of(self._cache)
-
-    def cache_clear(self) -> None:
-        """Drop every value as ``cache_invalidate`` does, and zero the counters.
-
-        The cache stays bound to its event loop. May be called from any thread. Takes
-        time in proportion to the number of values.
-        """
-        self._cache.clear()
-
-    async def cache_close(self, *, wait: bool = False) -> None:
-        """Refuse later calls and return when no run is in flight any more.
-
-        Cancels the runs in flight unless *wait* is true; their callers get the
-        CancelledError, or with *wait* the result. Calls that come later raise
-        RuntimeError. Values stay, for ``cache_info`` and ``cache_contains`` to tell
-        of. Closing again does no harm: with the default *wait* it cancels what an
-        earlier ``wait=True`` still waits for.
-
-        When this is cancelled the cache stays closed, and the runs go on to their
-        ends. Called from inside a run, it does not wait for that run. Runs of
-        another loop are waited for while that loop is running, and forgotten if it
-        is closed.
-        """
-        await self._cache.close(wait=wait)
-
-    def cache_open(self) -> None:
-        """Let a closed cache take calls again, empty; does nothing to an open one.
-
-        For services that are started and shut down more than once in a process. The
-        next call may come from any event loop.
-
-        .. versionadded:: 3.0
-        """
-        self._cache.open()
-
+    # Of class methods, which the class passes itself to
+    @overload
+    def __get__(  # type: ignore[misc]  # not the self of all, but of some
+        self: Callable[Concatenate[type[_T], _Q], Coroutine[Any, Any, _R]],
+        instance: _T | None,
+        owner: type[_T],
+        /,
+    ) -> "AlruCacheBoundMethod[_Q, _R]": ...
     @overload
     def __get__(
         self, instance: None, owner: type | None = None, /
     ) -> "AlruCacheWrapper[_P, _R]": ...
     @overload
     def __get__(
-        self: Callable[Concatenate[Any, _Q], Coroutine[Any, Any, _R]],
-        instance: object,
+        self: Callable[Concatenate[_T, _Q], Coroutine[Any, Any, _R]],
+        instance: _T,
         owner: type | None = None,
         /,
     ) -> "AlruCacheBoundMethod[_Q, _R]": ...
+    # Of static methods and attributes of instances, which nothing is put in front of
+    @overload
+    def __get__(
+        self, instance: object, owner: type | None = None, /
+    ) -> "AlruCacheWrapper[_P, _R]": ...
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         if instance is None:
             return self
-        bound: AlruCacheBoundMethod[..., _R] = AlruCacheBoundMethod(
-            self._call_of_method, instance
-        )
-        # Not in a __new__ of its own, which would cost a tenth of a method's hit.
-        bound._wrapper = self  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        # Not in an __init__, which would take a tenth of a hit more.
+        bound = _bare_bound_method()
+        bound.__call__ = MethodType(self._call_of_method, instance)
+        bound._wrapper = self
         return bound
 
     def _cache_of(self, instance: Any) -> Cache:  # noqa: ARG002
@@ -283,20 +182,38 @@ class AlruCacheWrapper(_Callable[_P, _R]):
             raise AttributeError(message, name=name, obj=self)
 
 
-class _ClassText(str):
-    """A text about a class, which instances have of their wrapper instead."""
-
-    __slots__ = ("name",)
+class _OfClass:
+    """What a class tells of itself; its instances tell what their function does."""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None, /) -> Any:
-        return self if instance is None else getattr(instance.__func__, self.name)
+        return self if instance is None else getattr(instance.__func__, self._name)
 
 
-class AlruCacheBoundMethod(_Callable[_P, _R]):
-    __doc__ = _ClassText(
+class _Text(_OfClass, str):  # noqa: SLOT000  # has a name
+    pass
+
+
+class _Annotations(_OfClass, dict[str, Any]):
+    pass
+
+
+class _OfFunctionAndInstance(type):
+    """A class that is called as Python's type of bound methods is, by WeakMethod say."""
+
+    def __call__(cls, function: Any, instance: object, /) -> Any:
+        return function.__get__(instance)
+
+
+class AlruCacheBoundMethod(
+    CallInSlot,
+    _LRUCacheWrapperInstanceMethod[_R],
+    Generic[_P, _R],
+    metaclass=_OfFunctionAndInstance,
+):
+    __doc__ = _Text(
         """A cached method of an instance: ``instance.method``.
 
     Puts the instance in front of the arguments of calls and of
@@ -307,16 +224,20 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
     .. versionadded:: 3.0
     """
     )
-    __module__ = _ClassText(__name__)
+    __module__ = _Text(__name__)
 
     __slots__ = ("_wrapper",)
 
-    # Any to type checkers, who would bind a wrapper that is an attribute.
-    _wrapper: Any
-
     if TYPE_CHECKING:
-        __name__: str
-        __qualname__: str
+        # Any to type checkers, who would bind a wrapper that is an attribute.
+        _wrapper: Any
+
+        async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+        def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+        def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+
+    else:
+        __annotations__ = _Annotations()
 
     @property
     def __func__(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
@@ -327,7 +248,7 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
     @property
     def __self__(self) -> Any:
         """The instance."""
-        return self.args[0]
+        return self.__call__.__self__  # type: ignore[attr-defined]
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -337,28 +258,8 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
     @property
     def _cache(self) -> Cache:
         """The cache, which is the instance's own with ``per_instance=True``."""
-        cache: Cache = self._wrapper._cache_of(self.__self__)  # noqa: SLF001
+        cache: Cache = self._wrapper._cache_of(self.__self__)
         return cache
-
-    def cache_info(self) -> CacheInfo:
-        """Return ``cache_info()`` of the cache, which all instances share.
-
-        So it is with all methods that take no arguments of the function, unless
-        the cache is the instance's own (``per_instance=True``).
-        """
-        return info_of(self._cache)
-
-    def cache_parameters(self) -> CacheParameters:
-        """Return ``cache_parameters()`` of the cache."""
-        return parameters_of(self._cache)
-
-    def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Tell whether a call with these arguments would be a hit."""
-        return self.__func__.cache_contains(self.__self__, *args, **kwargs)
-
-    def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool:
-        """Drop the instance's value of these arguments; tell whether there was one."""
-        return self.__func__.cache_invalidate(self.__self__, *args, **kwargs)
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         """Invalidate the instance's calls of which *predicate* says True.
@@ -386,58 +287,14 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
         """Run the method now, and replace the instance's value with the result."""
         return await self.__func__.cache_refresh(self.__self__, *args, **kwargs)
 
-    async def cache_warm(
-        self,
-        calls: Iterable[WarmCall],
-        *,
-        concurrency: int = 10,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> list[_R | BaseException]:
-        """Make many calls of the method, *concurrency* at a time."""
-        self._cache.enter_loop()
-        return await warm(self, calls, concurrency, progress)
-
-    def cache_stats(self) -> CacheStats:
-        """Return everything that the cache has counted."""
-        return stats_of(self._cache)
-
-    def cache_memory(self) -> int | None:
-        """Return about how many bytes keys and values of the cache take, or None."""
-        return memory_of(self._cache)
-
-    def cache_clear(self) -> None:
-        """Drop every value, those of other instances included."""
-        self._cache.clear()
-
-    async def cache_close(
-        self,
-        *,
-        wait: bool = False,
-        cancel: bool | None = None,
-        return_exceptions: bool | None = None,
-    ) -> None:
-        """Close the cache, for all instances that share it.
-
-        *cancel* and *return_exceptions* are deprecated: the one is the opposite of
-        *wait*, the other has no effect.
-        """
-        if cancel is not None or return_exceptions is not None:
-            warnings.warn(
-                "cancel and return_exceptions of cache_close() are deprecated: "
-                "pass wait=True to wait for runs in flight, nothing to cancel them",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-        await self._cache.close(wait=wait if cancel is None else not cancel)
-
-    def cache_open(self) -> None:
-        """Let a closed cache take calls again, empty."""
-        self._cache.open()
-
     def __getattr__(self, name: str) -> Any:
-        if name == "_wrapper":  # not there yet
-            raise AttributeError(name)
         return getattr(self._wrapper, name)
+
+    def __get__(
+        self, instance: object, owner: type | None = None, /
+    ) -> "AlruCacheBoundMethod[_P, _R]":
+        # As an attribute of a class it is what it is, like Python's bound methods.
+        return self
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AlruCacheBoundMethod):
@@ -455,3 +312,7 @@ class AlruCacheBoundMethod(_Callable[_P, _R]):
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, str]]:
         return getattr, (self.__self__, self.__name__)
+
+
+#: Make a bound method that is of no function and no instance yet.
+_bare_bound_method: Callable[[], Any] = type.__call__.__get__(AlruCacheBoundMethod)

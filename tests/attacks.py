@@ -409,7 +409,7 @@ class Subject:
 
     def check_closed(self, error: RuntimeError) -> None:
         """Raise what is no refusal of a closed cache."""
-        if not (self.cancels and "origin is closed" in str(error)):
+        if not (self.cancels and "is closed for" in str(error)):
             raise error
 
     def oldest(self, answer: Answer) -> float:
@@ -497,7 +497,7 @@ class Subject:
             self.begun += 1
 
     def open_again(self) -> None:
-        with self.lock:  # another thread may be about to open it, too
+        with self.lock:  # or another thread may open it, and call, in between
             if self.cached.cache_parameters()["closed"]:
                 with self.dropping(self.all_numbers()):
                     self.cached.cache_open()
@@ -869,7 +869,7 @@ async def refresh_twice(subject: Subject) -> None:
 async def warm(subject: Subject) -> None:
     numbers = [subject.number() for _ in range(4)]
     calls = [subject.arguments(number) for number in numbers]
-    epoch = subject.drops.copy()
+    epoch = dict(subject.drops)
     subject.calls += len(calls)
     task = subject.start(subject.cached.cache_warm(calls, concurrency=2))
     if subject.chance.random() < 0.3:
@@ -877,7 +877,7 @@ async def warm(subject: Subject) -> None:
         subject.exact = False
         task.cancel()
     await asyncio.wait([task])
-    if subject.drops != epoch or subject.cancels:
+    if dict(subject.drops) != epoch or subject.cancels:
         subject.exact = False  # how many of them were counted is not known
     if task.cancelled():  # perhaps by another actor
         subject.exact = False

@@ -1,8 +1,10 @@
 """C10: batched."""
 
 import asyncio
+import functools
 import gc
 import inspect
+import sys
 import weakref
 from collections import defaultdict
 from typing import Any
@@ -360,7 +362,7 @@ def test_it_looks_like_what_it_is_C10() -> None:
     one = batched()(load)
     assert inspect.iscoroutinefunction(one)
     assert (one.__name__, one.__doc__) == ("load", "Load.")
-    assert str(inspect.signature(one)) == "(key, /)"
+    assert str(inspect.signature(one)) == "(key: Any, /) -> Any"
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_it_looks_like_what_it_is_C10() -> None:
         ({"max_size": True}, TypeError, "max_size must be an int, not True"),
         ({"window": "5"}, TypeError, "window must be a number of seconds, not '5'"),
         ({"window": -1}, ValueError, "window must be a finite number"),
-        ({"window": float("nan")}, ValueError, "window must be a finite number"),
+        ({"window": float("nan")}, ValueError, "window must be a number of seconds"),
         ({"window": float("inf")}, ValueError, "window must be a finite number"),
     ],
 )
@@ -380,6 +382,108 @@ def test_bad_options_are_refused_C10(
 ) -> None:
     with pytest.raises(error, match=message):
         batched(**options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "missing 1 required positional argument: 'key'"),
+        ((1, 2), "takes . positional arguments? but . were given"),
+    ],
+)
+async def test_wrong_arguments_are_told_of_as_Python_does_B9_C10(
+    arguments: tuple[Any, ...], told: str
+) -> None:
+    class Service:
+        @batched()
+        async def load(self, keys: list[int]) -> list[int]:
+            return keys
+
+    function, batches = doubling()
+    name = r"^[\w.<>]*load\(\) "
+    for call in (function, Service().load, alru_cache(function)):
+        with pytest.raises(TypeError, match=name + told):
+            await call(*arguments)
+    with pytest.raises(TypeError, match=name + ".*keyword"):
+        await function(key=1)
+    assert batches == []
+
+
+async def test_a_loader_may_have_more_parameters_with_defaults_C10() -> None:
+    @batched()
+    async def load(keys: list[int], factor: int = 2, *, plus: int = 1) -> list[int]:
+        return [key * factor + plus for key in keys]
+
+    @batched()  # type: ignore[arg-type]
+    async def any_load(*args: Any) -> Any:
+        (keys,) = args
+        return keys
+
+    assert await asyncio.gather(load(1), load(2)) == [3, 5]
+    assert await asyncio.gather(any_load(1), any_load(2)) == [1, 2]
+    bound = functools.partial(load.__wrapped__, factor=3)  # type: ignore[attr-defined]
+    assert await asyncio.gather(*map(batched()(bound), (1, 2))) == [4, 7]
+
+
+async def no_keys() -> list[int]:
+    return []
+
+
+async def three(service: Any, session: Any, keys: list[int]) -> list[int]:
+    return keys
+
+
+@pytest.mark.parametrize("load", [no_keys, three])
+def test_a_loader_of_other_parameters_is_refused_B9_C10(load: Any) -> None:
+    with pytest.raises(TypeError, match=f"{load.__name__}.*whose parameters are"):
+        batched()(load)
+
+
+class Stopped:
+    """A loader that raises a StopIteration when it is called, as no def can."""
+
+    __name__ = "stopped"
+
+    def __call__(self, keys: list[int]) -> Any:
+        raise StopIteration(keys)
+
+
+@pytest.mark.parametrize("error", [StopIteration("end"), asyncio.CancelledError("end")])
+@pytest.mark.parametrize("as_mapping", [False, True])
+async def test_any_exception_in_the_place_of_a_value_is_its_callers_alone_C10(
+    error: BaseException, as_mapping: bool
+) -> None:
+    @batched()
+    async def load(keys: list[int]) -> Any:
+        values = [error if key == 2 else key for key in keys]
+        return dict(zip(keys, values)) if as_mapping else values
+
+    cached = alru_cache(load)
+    for call in (load, cached):
+        calls = [start(outcome(call(key))) for key in (1, 2, 2, 3)]
+        done, pending = await asyncio.wait(calls, timeout=5)
+        assert not pending
+        first, *failed, last = [call.result() for call in calls]
+        assert (first, last) == (1, 3)
+        for result in failed:
+            if isinstance(error, asyncio.CancelledError):
+                assert isinstance(result, asyncio.CancelledError)
+                assert result.args == ("end",) or sys.version_info < (3, 11)
+            else:
+                assert isinstance(result, RuntimeError)
+                assert result.__cause__ is error
+    assert cached.cache_info().currsize == 2
+    assert not cached.cache_contains(2)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the mark is new in 3.12")
+async def test_a_loader_that_raises_StopIteration_hangs_nobody_C10() -> None:
+    load = batched()(inspect.markcoroutinefunction(Stopped()))  # type: ignore[attr-defined]
+    calls = [start(outcome(load(key))) for key in (1, 2)]
+    done, pending = await asyncio.wait(calls, timeout=5)
+    assert not pending
+    assert [type(call.result()) for call in calls] == [RuntimeError] * 2
 
 
 def test_what_is_no_coroutine_function_is_refused_C10() -> None:

@@ -479,29 +479,29 @@ async def test_methods_are_opened_again_A9_C9(per_instance: bool) -> None:
     assert await service.method(1) == 1
 
 
+@pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize(
-    ("options", "outcome"),
-    [
-        ({"cancel": True}, asyncio.CancelledError),
-        ({"cancel": False}, None),
-        ({"return_exceptions": True}, asyncio.CancelledError),
-    ],
+    "options", [{"cancel": True}, {"cancel": False}, {"return_exceptions": False}]
 )
 async def test_bound_methods_take_the_deprecated_options_of_closing_A9(
-    options: dict[str, bool], outcome: Any
+    options: dict[str, bool], wait: bool
 ) -> None:
+    """They warn and have no effect, as in 2.4: wait alone decides."""
+
     class Service:
         @alru_cache
-        async def method(self, key: int) -> None:
+        async def method(self, key: int) -> int:
             await steps()
+            return key
 
     service = Service()
     call = start(service.method(1))
     await steps(1)
-    with pytest.warns(DeprecationWarning, match="deprecated"):
-        await service.method.cache_close(**options)
-    if outcome is None:
-        assert await call is None
-    else:
-        with pytest.raises(outcome):
-            await call
+    message = "cancel/return_exceptions are deprecated"
+    with pytest.warns(DeprecationWarning, match=message) as caught:
+        await service.method.cache_close(wait=wait, **options)
+    assert caught[0].filename == __file__
+    result = await outcome(call)
+    assert result == 1 if wait else isinstance(result, asyncio.CancelledError)
+    with pytest.raises(RuntimeError, match="alru_cache is closed for"):
+        await service.method(1)

@@ -1,6 +1,7 @@
 """C2: parameters that keys leave out. C3: keys by value."""
 
 import functools
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -201,6 +202,7 @@ def values() -> Iterator[Any]:
     """Yield values that all differ, made anew."""
     yield from ([1], (1,), [1, 2], [2, 1], [[1]], [(1,)], [], (), {}, set(), "", 0)
     yield from ({"a": 1}, {"a": 2}, {"b": 1}, OrderedDict(a=1), {"a": [1]}, {1: 1})
+    yield from (OrderedDict(a=1, b=2), OrderedDict(b=2, a=1), {"a": 1, "b": 2})
     yield from ({1}, {1, 2}, frozenset({1}), {(1,)}, deque([1]), bytearray(b"a"), b"a")
     yield from (Point(1, 2), Point(1, [2]), OtherPoint(1, 2), Pair(1, 2), (1, 2), Point)
     yield from ((list, 1), (bytearray, b"a"), {"a": {"a": [{1}]}}, None, "a")
@@ -238,13 +240,39 @@ async def test_unhashable_arguments_are_cached_C3() -> None:
     assert function.cache_invalidate([{"a": [1]}])
 
 
+class Ordered(OrderedDict[str, int]):
+    pass
+
+
+async def test_the_order_of_an_OrderedDict_counts_as_in_its_equality_C3() -> None:
+    @alru_cache(key=by_value)
+    async def function(mapping: dict[str, int]) -> list[str]:
+        return list(mapping)
+
+    for kind in (OrderedDict, Ordered):
+        assert await function(kind(a=1, b=2)) == ["a", "b"]
+        assert await function(kind(b=2, a=1)) == ["b", "a"]
+        assert await function(kind(a=1, b=2)) == ["a", "b"]
+    assert function.cache_info()[:2] == (2, 4)
+
+
 @pytest.mark.parametrize("where", [lambda x: x, lambda x: [x], lambda x: {"a": (x,)}])
-async def test_what_cannot_be_frozen_is_a_type_error_C3(where: Any) -> None:
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (Unhashable(), "test_key_options.Unhashable"),
+        (memoryview(bytearray(1)), "builtins.memoryview"),
+        (array("i"), "array.array"),
+    ],
+)
+async def test_what_cannot_be_frozen_is_a_type_error_C3(
+    where: Any, value: Any, name: str
+) -> None:
     @alru_cache(key=by_value)
     async def function(value: Any) -> None: ...
 
-    with pytest.raises(TypeError, match=r"test_key_options.Unhashable"):
-        await function(where(Unhashable()))
+    with pytest.raises(TypeError, match=f"cannot make a key of {name}"):
+        await function(where(value))
     assert function.cache_info() == (0, 0, 128, 0)
 
 

@@ -105,6 +105,42 @@ def test_the_warning_names_the_line_of_a_method_call_A10() -> None:
     assert (caught[0].filename, caught[0].lineno) == (__file__, lines[0])
 
 
+def test_the_warning_finds_the_line_in_tasks_of_anyio_A10() -> None:
+    """Whether the task is of a function of the user's or of a decorated one."""
+    anyio = pytest.importorskip("anyio")
+    one, _ = counted()
+    other, _ = counted()
+    lines = []
+
+    async def call() -> None:
+        lines.append(line_of_caller() + 1)
+        await one(1)
+
+    async def main(*functions: Any) -> None:
+        async with anyio.create_task_group() as tasks:
+            for function in functions:
+                tasks.start_soon(function)
+
+    for function in (one, other):
+        asyncio.run(function(1))
+    with pytest.warns(AlruCacheLoopResetWarning) as caught:
+        anyio.run(main, call)
+        lines.append(line_of_caller() + 1)
+        anyio.run(main, other)
+    places = [(warning.filename, warning.lineno) for warning in caught]
+    assert places == [(__file__, line) for line in lines]
+
+
+def test_the_warning_finds_a_line_without_a_module_A10() -> None:
+    function, _ = counted()
+    asyncio.run(function(1))
+    names: dict[str, Any] = {"function": function}
+    exec("async def main(): await function(1)", names)
+    with pytest.warns(AlruCacheLoopResetWarning) as caught:
+        asyncio.run(names["main"]())
+    assert caught[0].filename == "<string>"
+
+
 def test_a_warning_without_any_line_of_the_user_A10() -> None:
     function, _ = counted()
     asyncio.run(function(1))

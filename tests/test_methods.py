@@ -2,18 +2,29 @@
 
 import asyncio
 import copy
+import doctest
 import functools
+import gc
 import inspect
 import pickle
+import pydoc
 import sys
+import types
 import typing
 import weakref
 from typing import Any
+from unittest import mock
 
 import pytest
 from conftest import counted, needs_refcount
 
-from async_lru import AlruCacheBoundMethod, AlruCacheWrapper, alru_cache
+from async_lru import (
+    AlruCacheBoundMethod,
+    AlruCacheWrapper,
+    _LRUCacheWrapper,
+    _LRUCacheWrapperInstanceMethod,
+    alru_cache,
+)
 
 
 @alru_cache(maxsize=10)
@@ -219,19 +230,143 @@ def test_a_partial_is_called_what_its_function_is_A11() -> None:
     assert str(inspect.signature(cached)) == "(*, text: str = '') -> bytes"
 
 
-def is_coroutine_function(function: Any) -> bool:
-    """Ask asyncio, which knows more than inspect before 3.12, and inspect from then on."""
-    if sys.version_info < (3, 12):
-        return asyncio.iscoroutinefunction(function)
-    return inspect.iscoroutinefunction(function)
-
-
 @pytest.mark.filterwarnings("ignore:.*iscoroutinefunction:DeprecationWarning")
 def test_both_are_coroutine_functions_A11() -> None:
     bound = Service().method
     for function in (documented, Service.method, bound, Service().static):
-        assert is_coroutine_function(function)
+        assert inspect.iscoroutinefunction(function)
         assert asyncio.iscoroutinefunction(function)
+        assert inspect.iscoroutinefunction(functools.partial(function, 1))
+        assert not inspect.isgeneratorfunction(function)
+        assert not inspect.isasyncgenfunction(function)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="marks are new in 3.12")
+def test_a_plain_function_that_wraps_one_is_a_coroutine_function_A11() -> None:
+    @functools.wraps(documented)
+    def wrapping(*args: Any, **kwargs: Any) -> Any:
+        return documented(*args, **kwargs)
+
+    assert inspect.iscoroutinefunction(wrapping)
+
+
+def test_both_are_routines_A11() -> None:
+    for function in (documented, Service.method, Service().method):
+        assert inspect.isroutine(function)
+
+
+def test_help_shows_the_signature_and_the_docstring_A11() -> None:
+    text = pydoc.render_doc(documented, renderer=pydoc.plaintext)
+    assert "documented(number: int, *, text: str = '') -> bytes" in text
+    assert "Say something." in text
+    text = pydoc.render_doc(Service, renderer=pydoc.plaintext)
+    assert "method(self, number: int, text: str = '')" in text
+    assert "Do something." in text
+
+
+def test_doctest_finds_the_docstring_A11() -> None:
+    module = types.ModuleType("documented_module")
+    exec(
+        "from async_lru import alru_cache\n"
+        "@alru_cache\n"
+        "async def function():\n"
+        '    """Add.\n\n    >>> 1 + 1\n    2\n    """\n'
+        "class Service:\n"
+        "    @alru_cache\n"
+        "    async def method(self):\n"
+        '        """Subtract.\n\n        >>> 3 - 1\n        2\n        """\n',
+        module.__dict__,
+    )
+    found = doctest.DocTestFinder().find(module)
+    assert [test.name for test in found if test.examples] == [
+        "documented_module.Service.method",
+        "documented_module.function",
+    ]
+
+
+@pytest.mark.parametrize("name", ["args", "func", "keywords", "__self__", "cache"])
+def test_attributes_of_the_function_are_the_users_A11(name: str) -> None:
+    class Class:
+        async def method(self) -> None: ...
+
+    setattr(Class.method, name, "mine")
+    Class.cached = alru_cache(Class.method)  # type: ignore[attr-defined]
+    cached = Class.__dict__["cached"]
+    assert getattr(cached, name) == "mine"
+    assert name in dir(cached)
+    setattr(cached, name, "changed")
+    assert getattr(cached, name) == "changed"
+    if name != "__self__":
+        assert getattr(Class().cached, name) == "changed"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["args", "keywords"])
+def test_attributes_of_the_machinery_do_not_show_A11(name: str) -> None:
+    for each in (documented, Service().method):
+        with pytest.raises(AttributeError, match=name):
+            getattr(each, name)
+        assert name not in dir(each)
+        assert "cache_info" in dir(each)
+        assert "__wrapped__" in dir(each)
+
+
+def test_a_partial_of_a_bound_method_has_it_A11() -> None:
+    bound = Service().method
+    assert functools.partial(bound, 1).func is bound
+    assert functools.partial(documented, 1).func is documented
+
+
+def test_a_bound_method_carries_what_its_function_does_A11() -> None:
+    class Marked:
+        @alru_cache
+        async def method(self, number: "int") -> str:
+            """Do."""
+            return str(number)
+
+        method.__wrapped__.mark = "mine"
+
+    function = alru_cache(Marked.method.__wrapped__)
+    Marked.method = function
+    bound = Marked().method
+    assert bound.mark == "mine"  # type: ignore[attr-defined]
+    assert typing.get_type_hints(bound) == {"number": int, "return": str}
+    assert bound.__doc__ == "Do."
+
+
+def test_methods_of_all_kinds_have_the_annotations_A11() -> None:
+    class Class:
+        @alru_cache(per_instance=True)
+        async def own(self, number: "int") -> str:
+            return str(number)
+
+        @classmethod
+        @alru_cache
+        async def of_class(cls, number: "int") -> str:
+            return str(number)
+
+    assert AlruCacheBoundMethod.__annotations__ == {}
+    assert AlruCacheWrapper.__annotations__ == {}
+    for method in (Class().own, Class.of_class, Class().of_class):
+        assert typing.get_type_hints(method) == {"number": int, "return": str}
+        assert set(method.__annotations__) == {"number", "return"}
+        assert method.__module__ == __name__
+
+
+def test_a_bound_method_as_a_class_attribute_is_not_bound_again_A11() -> None:
+    class Holder:
+        method = Service().method
+
+    assert Holder().method.__self__ is not Holder
+    assert Holder().method == Holder.method
+
+
+def test_bound_methods_can_be_held_by_WeakMethod_A11() -> None:
+    service = Service()
+    reference = weakref.WeakMethod(service.method)
+    assert reference() == service.method
+    del service
+    gc.collect()
+    assert reference() is None
 
 
 def test_both_can_be_weakly_referenced_A11() -> None:
@@ -358,7 +493,63 @@ def test_the_wrapper_type_is_generic_at_run_time() -> None:
     assert AlruCacheBoundMethod[[int], str]
 
 
-def test_a_bound_method_that_is_made_by_hand_has_no_attributes_A11() -> None:
-    bound: Any = AlruCacheBoundMethod(print, 1)
-    with pytest.raises(AttributeError):
-        bound.nothing  # noqa: B018
+async def test_mocks_are_made_like_it_A11() -> None:
+    function = mock.create_autospec(documented, return_value=b"1")
+    assert isinstance(function, AlruCacheWrapper)
+    assert isinstance(function, mock.AsyncMock)
+    assert inspect.iscoroutinefunction(function)
+    assert await function(1) == b"1"
+    service = mock.create_autospec(Service, instance=True)
+    assert isinstance(service.method, mock.AsyncMock)
+    service.method.return_value = 2
+    assert await service.method(1) == 2
+    service.method.assert_awaited_once_with(1)
+    with mock.patch.object(Service, "method", autospec=True) as method:
+        method.return_value = 3
+        assert await Service().method(1) == 3
+    with mock.patch.object(Service, "method") as method:
+        method.return_value = 4
+        assert await Service().method(1) == 4
+
+
+async def test_the_names_that_programs_import_A13() -> None:
+    assert isinstance(documented, _LRUCacheWrapper)
+    assert isinstance(Service().method, _LRUCacheWrapperInstanceMethod)
+    assert not isinstance(Service().method, _LRUCacheWrapper)
+    assert issubclass(AlruCacheWrapper, _LRUCacheWrapper)
+    assert issubclass(AlruCacheBoundMethod, _LRUCacheWrapperInstanceMethod)
+
+
+def test_the_names_that_programs_import_are_generic_A13() -> None:
+    assert _LRUCacheWrapper[bytes]
+    assert _LRUCacheWrapperInstanceMethod[bytes]
+    assert _LRUCacheWrapperInstanceMethod[bytes, Service]  # type: ignore[misc]  # as in 2.4
+
+    def annotated(function: _LRUCacheWrapper[bytes]) -> None: ...
+
+    hints = typing.get_type_hints(annotated)
+    assert typing.get_args(hints["function"]) == (bytes,)
+
+
+PATCHED = ["cache_contains", "cache_invalidate", "cache_info", "cache_parameters"]
+
+
+@pytest.mark.parametrize("name", [*PATCHED, "cache_clear"])
+def test_methods_can_be_patched_by_their_former_names_A13(name: str) -> None:
+    for kind, function in (
+        ("_LRUCacheWrapper", documented),
+        ("_LRUCacheWrapperInstanceMethod", Service().method),
+    ):
+        with mock.patch(f"async_lru.{kind}.{name}", return_value="patched") as patched:
+            assert getattr(function, name)() == "patched"
+        patched.assert_called_once_with()
+        with mock.patch(f"async_lru.{kind}.{name}", autospec=True) as patched:
+            getattr(function, name)()
+        patched.assert_called_once_with(function)
+
+
+async def test_closing_can_be_patched_by_its_former_name_A13() -> None:
+    with mock.patch("async_lru._LRUCacheWrapper.cache_close") as close:
+        await documented.cache_close(wait=True)
+    close.assert_awaited_once_with(wait=True)
+    assert not documented.cache_parameters()["closed"]

@@ -299,7 +299,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
 ignored = pytest.mark.filterwarnings("ignore::async_lru.AlruCacheLoopResetWarning")
 TestModel = ignored(CacheAgainstModel.TestCase)
 TestModel.settings = settings(
-    max_examples=int(os.environ.get("MODEL_EXAMPLES", "200")),
+    max_examples=int(os.environ.get("MODEL_EXAMPLES", "100")),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -288,9 +288,10 @@ async def test_an_instance_without_weak_references_is_told_how_C9() -> None:
         __slots__ = ("__weakref__",)
 
     with pytest.raises(TypeError, match='Slotted cannot be .* add "__weakref__"'):
-        Slotted().method
+        await Slotted().method()
     with pytest.raises(TypeError, match="cannot be weakly referenced"):
         await Slotted.method(Slotted())
+    assert hasattr(Slotted(), "method")  # for those who only look
     await Weak().method()
 
 
@@ -321,3 +322,34 @@ async def test_each_has_a_ttl_of_its_own_C9(clock: Clock) -> None:
     await clock.advance(5)
     assert one.method.cache_info().currsize == 0
     assert Class.method.cache_info().currsize == 1
+
+
+async def test_the_instance_may_be_passed_by_keyword_C9_A11() -> None:
+    service = Service()
+    method: Any = Service.method
+    assert await method(self=service, key=1) == 10
+    assert await method(service, key=1) == 10
+    assert await service.method(key=1) == 10
+    assert service.runs == [1]
+    assert method.cache_contains(self=service, key=1)
+    assert await method.cache_refresh(self=service, key=1) == 10
+    assert method.cache_invalidate(self=service, key=1)
+    method.cache_put(5, self=service, key=1)
+    assert await service.method(key=1) == 5
+
+
+@pytest.mark.parametrize("name", ["cache_contains", "cache_invalidate", "__call__"])
+async def test_a_missing_instance_is_told_of_as_python_does_C9_B9(name: str) -> None:
+    class Class:
+        @alru_cache(per_instance=True)
+        async def method(self, /, **more: Any) -> None: ...
+
+    for method in (Service.method, Class.method):
+        with pytest.raises(
+            TypeError,
+            match=r"method\(\) missing 1 required positional argument: 'self'",
+        ):
+            called = getattr(method, name)(key=1)
+            await called
+    with pytest.raises(TypeError, match="missing 1 required"):
+        await Class.method(self=Class())  # type: ignore[call-arg]  # one of **more

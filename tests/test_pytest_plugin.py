@@ -1,9 +1,13 @@
 """The plugin for pytest: what it does when asked, and that it does nothing otherwise."""
 
+import subprocess
+import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PLACE
 from test_readme import examples
 
 pytestmark = pytest.mark.once
@@ -42,7 +46,7 @@ def test_other():
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run pytest on a text with this plugin, and no other but pytest-asyncio."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    plugins = ["pytest_asyncio.plugin", "async_lru.pytest_plugin", "no:cacheprovider"]
+    plugins = ["pytest_asyncio.plugin", "pytest_async_lru", "no:cacheprovider"]
     arguments = [argument for plugin in plugins for argument in ("-p", plugin)]
 
     def run_pytest(text: str, *more: str, ini: str = "") -> pytest.RunResult:
@@ -54,6 +58,44 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
         return pytester.runpytest_inprocess(*arguments, *more)
 
     return run_pytest
+
+
+def python(program: str) -> str:
+    """Return what a program prints that finds the plugin, and pytest imported."""
+    program = f"import pytest, sys; sys.path.insert(0, {PLACE!r})\n{program}"
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_it_costs_the_import_of_one_small_module_until_it_is_asked_for() -> None:
+    printed = python(
+        "before = set(sys.modules)\n"
+        "import pytest_async_lru\n"
+        "print(*set(sys.modules) - before)"
+    )
+    assert printed.split() == ["pytest_async_lru"]
+
+
+def test_it_needs_nothing_that_early_versions_of_pytest_lack() -> None:
+    """Version 6 knows no ``pytest.Parser``."""
+    printed = python(
+        "for name in set(vars(pytest)) - {'fixture', 'hookimpl'}:\n"
+        "    if not name.startswith('_'): delattr(pytest, name)\n"
+        "import pytest_async_lru\n"
+        "print(*sorted(vars(pytest_async_lru)))"
+    )
+    assert "alru_cache_reset" in printed.split()
+
+
+def test_pytest_finds_it() -> None:
+    known = list(entry_points(group="pytest11", name="async_lru"))
+    if not known:
+        pytest.skip("async-lru is not installed")
+    assert known[0].value == "pytest_async_lru"
 
 
 def test_it_does_nothing_unless_asked(run: Any) -> None:

@@ -267,6 +267,49 @@ async def test_clearing_in_a_comparison_breaks_no_run_B1_B15(size: int) -> None:
         assert not function.cache_contains(Key(9))
 
 
+@pytest.mark.parametrize("at", range(1, 7))
+async def test_a_call_in_a_comparison_leaves_no_run_behind_B1_B15(at: int) -> None:
+    """A key may begin a run of itself while it is compared, for another one.
+
+    Which of the two later calls join is free, but neither after an invalidation.
+    """
+    gates: list[asyncio.Event] = []
+
+    @alru_cache(maxsize=3, key=lambda key: key)  # the place is not left free otherwise
+    async def function(key: Key) -> int:
+        number = len(gates)
+        gates.append(asyncio.Event())
+        await gates[number].wait()
+        return number
+
+    # A place that the run of the first key leaves free, in front of the second's.
+    waiting = [start(function(Key(number))) for number in (1, 2)]
+    await steps(3)
+    gates[0].set()
+    await waiting.pop(0)
+    nested: list[Any] = []
+
+    def call_the_same() -> None:
+        call = function(Key(3))
+        call.send(None)
+        nested.append(call)
+
+    trap = Trap(at, call_the_same)
+    waiting.append(start(function(Key(3))))
+    await steps(3)
+    trap.remove()
+    begun = len(gates)
+    function.cache_invalidate(Key(3))
+    later = start(function(Key(3)))
+    await steps(3)
+    for gate in gates:
+        gate.set()
+    assert await later >= begun
+    for call in nested:
+        call.close()
+    await asyncio.gather(*waiting)
+
+
 @KINDS
 async def test_a_comparison_may_raise_at_any_point_A2(
     options: dict[str, Any], clock: Clock
@@ -466,3 +509,29 @@ if hasattr(os, "fork"):
         await function(Key(2))
         trap.remove()
         assert results == [0]
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+async def test_a_key_that_drops_its_value_while_a_method_hits_B15(at: int) -> None:
+    class Key:
+        comparisons = 0
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            Key.comparisons += 1
+            if Key.comparisons == at:
+                Service.method.cache_clear()
+            return True
+
+    class Service:
+        @alru_cache
+        async def method(self, key: Key) -> str:
+            return "value"
+
+    service = Service()
+    await service.method(Key())
+    Key.comparisons = 0
+    assert await service.method(Key()) == "value"
+    assert await service.method(Key()) == "value"

@@ -372,7 +372,7 @@ def test_maxsize_0_shares_nothing_E2_A6(loops: Any) -> None:
 
 def test_a_call_outside_asyncio_is_told_so_E2_B9() -> None:
     function, _ = counted()
-    with pytest.raises(RuntimeError, match="without a running asyncio event loop"):
+    with pytest.raises(RuntimeError, match="no running event loop"):
         function(1).send(None)
 
 
@@ -1683,3 +1683,32 @@ def test_a_child_finds_no_lock_held_E11() -> None:
         release.set()
         thread.join(SECONDS)
     assert function.cache_contains(Key("b"))
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_what_a_key_puts_while_it_is_put_is_there_once_E9_B1_B15(at: int) -> None:
+    function, _ = counted(key=lambda key: key)
+    other, compared = Key("other"), 0
+
+    def count() -> None:
+        nonlocal compared
+        compared += 1
+        if compared == at + 1:
+            function.cache_put("inner", Key("a"))
+        else:
+            other.act = count
+
+    async def main() -> None:
+        # A place that the first key leaves free, in front of the second's.
+        function.cache_put("first", Key("first"))
+        function.cache_put("other", other)
+        function.cache_invalidate(Key("first"))
+        other.act = count
+        function.cache_put("outer", Key("a"))
+        other.act = lambda: None
+        assert function.cache_info().currsize == 2
+        assert function.cache_invalidate(Key("a"))
+        assert not function.cache_contains(Key("a"))
+        assert function.cache_contains(Key("other"))
+
+    asyncio.run(main())

@@ -221,6 +221,23 @@ async def test_who_is_cancelled_leaves_a_run_that_went_on_alone_C13_A5(
     assert await function(1) == "new"
 
 
+async def test_who_is_cancelled_just_when_it_was_answered_leaves_the_run_alone_C13_A5(
+    controlled: Make, clock: Clock
+) -> None:
+    function, runs = await stale(controlled, clock)
+    call = start(function(1))
+    await steps()
+    loop = asyncio.get_running_loop()
+    loop.call_at(clock.now + 2.001, call.cancel)  # in the turn after the answer
+    clock.turn(2.001)
+    await steps()
+    assert call.cancelled()
+    assert not runs[0].future.cancelled()
+    runs[0].succeed("new")
+    await steps()
+    assert await function(1) == "new"
+
+
 async def test_a_run_that_went_on_is_cancelled_when_it_is_dropped_C13_A8(
     controlled: Make, clock: Clock
 ) -> None:

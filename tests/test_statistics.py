@@ -331,6 +331,31 @@ class OneSlot:
         self.text = text
 
 
+class Mangled:
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+
+class MangledBelow(Mangled):
+    __slots__ = ("__text", "__unset")  # another one
+
+    def __init__(self, text: str) -> None:
+        super().__init__("")
+        self.__text = text
+
+
+class Hidden(Slotted):
+    """A class that hides a slot of its base from those who ask by name."""
+
+    __slots__ = ()
+    text = property()  # type: ignore[assignment]
+
+    def __init__(self, text: str) -> None:
+        Slotted.text.__set__(self, text)  # type: ignore[attr-defined]
+
+
 class Plain(Slotted):
     pass
 
@@ -353,6 +378,9 @@ def plain(text: str) -> Any:
         lambda text: {text: 1},
         lambda text: Slotted(text),
         lambda text: OneSlot(text),
+        lambda text: Mangled(text),
+        lambda text: MangledBelow(text),
+        lambda text: Hidden(text),
         plain,
         lambda text: text.encode(),
     ],

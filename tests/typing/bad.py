@@ -4,8 +4,14 @@ test_typing.py checks that each of these lines has one, and no other line has.
 """
 
 import functools
+from typing import Protocol
 
-from async_lru import alru_cache, batched
+from async_lru import (
+    AlruCacheWrapper,
+    _LRUCacheWrapper,  # pyright: ignore[reportPrivateUsage]
+    alru_cache,
+    batched,
+)
 
 
 @alru_cache
@@ -53,6 +59,26 @@ async def load(keys: list[int]) -> list[str]:
 load_one = batched()(load)
 
 
+class Holder:
+    def __init__(self) -> None:
+        self.function: AlruCacheWrapper[[int], int] = alru_cache(one_number)
+
+
+async def one_number(number: int) -> int:
+    return number
+
+
+class Other(Protocol):
+    async def method(self, number: str) -> str: ...
+
+
+def takes_protocol(other: Other) -> None: ...
+
+
+def takes_old(function: _LRUCacheWrapper[str]) -> None: ...  # pyright: ignore[reportPrivateUsage]
+
+
+holder = Holder()
 of_partial = alru_cache(functools.partial(coroutine_function, 1))
 service = Service()
 
@@ -74,6 +100,18 @@ async def bad() -> None:
     await Service.method(service, "1")
     await Service.static()
     await service.of_class("1")
+    await Service.of_class()
+    await Service.of_class("1")
+    await Service.of_class(Service, 1)
+    Service.of_class.cache_contains("1")
+    await service.static("1")
+    await service.static(service, 1)
+    service.static.cache_contains("1")
+    await holder.function("1")
+    await holder.function(holder, 1)
+    holder.function = alru_cache(coroutine_function)
+    takes_protocol(service)
+    takes_old(function)
     function.cache_invalidate()
     function.cache_invalidate("1")
     function.cache_contains(1, 2)

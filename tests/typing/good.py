@@ -5,7 +5,7 @@ import functools
 import sys
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from async_lru import (
     AlruCacheBoundMethod,
@@ -13,6 +13,8 @@ from async_lru import (
     CacheInfo,
     CacheParameters,
     CacheStats,
+    _LRUCacheWrapper,  # pyright: ignore[reportPrivateUsage]
+    _LRUCacheWrapperInstanceMethod,  # pyright: ignore[reportPrivateUsage]
     alru_cache,
     batched,
     by_value,
@@ -81,6 +83,11 @@ class Service:
     @alru_cache(maxsize=3)
     async def static(number: int) -> str:
         return str(number)
+
+    @staticmethod
+    @alru_cache
+    async def without_arguments() -> str:
+        return ""
 
     @classmethod
     @alru_cache
@@ -152,10 +159,15 @@ async def methods(service: Service) -> None:
     assert_type(Service.bare.cache_invalidate(service, number=1), bool)
     assert_type(await service.keyword_only(number=1), str)
     assert_type(service.keyword_only.cache_contains(number=1, text=""), bool)
-    # Through an instance mypy binds static methods: a limit of its descriptors.
     assert_type(await Service.static(1), str)
+    assert_type(await service.static(1), str)
+    assert_type(await service.without_arguments(), str)
     assert_type(Service.static.cache_contains(1), bool)
+    assert_type(service.static.cache_contains(1), bool)
+    assert_type(await Service.of_class(1), str)
     assert_type(await service.of_class(1), str)
+    assert_type(await Special.of_class(number=1), str)
+    assert_type(Service.of_class.cache_invalidate(1), bool)  # beyond ty
     # Through the class neither checker binds it: a limit of theirs, too.
     assert_type(await service.partial_method("a"), complex)  # beyond ty
     assert_type(await service.partial_method_2("a"), complex)  # beyond ty
@@ -168,6 +180,74 @@ async def takes_wrappers(
 ) -> None:
     assert_type(await function(1), str)
     assert_type(await method(1), str)
+
+
+class Holder:
+    """Holds decorated functions as attributes of instances."""
+
+    declared: AlruCacheWrapper[[int, str], bool]
+
+    def __init__(self) -> None:
+        self.declared = alru_cache(plain)
+        self.annotated: AlruCacheWrapper[[int, str], bool] = alru_cache(plain, ttl=1)
+        self.loose: AlruCacheWrapper[..., Any] = alru_cache(maxsize=5)(plain)
+
+    async def call(self) -> None:
+        assert_type(await self.declared(1, "a"), bool)
+        assert_type(await self.annotated(1, "a"), bool)
+        assert_type(self.annotated.cache_contains(1, "a"), bool)
+        self.annotated = alru_cache(plain)
+        await self.loose(1, "a")
+
+
+class Overriding(Service):
+    # Where pyright compares classes it does not bind what is no plain function.
+    @alru_cache
+    async def bare(self, number: int) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "a"
+
+
+class HasBare(Protocol):
+    async def bare(self, number: int) -> str: ...
+
+
+def takes_protocol(has_bare: HasBare) -> None: ...
+
+
+async def implementations(service: Service) -> None:
+    takes_protocol(service)  # pyright: ignore[reportArgumentType]
+    takes_protocol(Overriding())  # pyright: ignore[reportArgumentType]
+    assert_type(await Overriding().bare(1), str)
+
+
+async def options_of_type_any(options: dict[str, Any]) -> None:
+    @alru_cache(**options)
+    async def function(number: int) -> bytes:
+        return bytes(number)
+
+    assert_type(await function(1), bytes)  # beyond ty
+    assert_type(await alru_cache(32, **options)(plain)(1, "a"), bool)  # beyond ty
+
+
+def names_of_2_4(
+    function: _LRUCacheWrapper[str],  # pyright: ignore[reportPrivateUsage]
+    method: _LRUCacheWrapperInstanceMethod[str],  # pyright: ignore[reportPrivateUsage]
+    anything: object,
+) -> None:
+    assert_type(function.cache_info(), CacheInfo)
+    assert_type(method.cache_invalidate(1), bool)
+    if isinstance(anything, _LRUCacheWrapper):  # pyright: ignore[reportPrivateUsage]
+        anything.cache_clear()
+
+
+async def call_names_of_2_4(service: Service) -> None:
+    names_of_2_4(Service.bare, service.bare, bare)
+    names_of_2_4(called_for_text, service.keyword_only, None)
+
+
+@alru_cache
+async def called_for_text(number: int) -> str:
+    return str(number)
 
 
 # Extensions

@@ -1,0 +1,92 @@
+"""What is wrong with the arguments of a call."""
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from inspect import Parameter, Signature, signature
+from reprlib import repr as short_repr
+from typing import Any
+
+if sys.version_info >= (3, 14):  # pragma: py-lt-314
+    from annotationlib import Format
+
+    # Annotations may need names that are imported for type checkers alone.
+    signature_of: Callable[..., Signature] = partial(
+        signature, annotation_format=Format.FORWARDREF
+    )
+else:  # pragma: py-gte-314
+    signature_of: Callable[..., Signature] = signature
+
+_ANY = Signature(
+    [
+        Parameter("args", Parameter.VAR_POSITIONAL),
+        Parameter("kwargs", Parameter.VAR_KEYWORD),
+    ]
+)
+
+
+class Arguments:
+    """The arguments that a function takes, to be asked where something is wrong.
+
+    Few programs ever ask, so the signature is not read before.
+    """
+
+    __slots__ = ("_function", "_ignored", "_name", "_signature", "_taken")
+
+    def __init__(self, function: Any, name: str, ignored: Iterable[str] = ()) -> None:
+        self._function = function
+        self._name = name
+        #: Names of parameters that are left out of keys.
+        self._ignored = frozenset(ignored)
+        self._signature: Signature | None = None
+        #: Numbers of arguments by position that are known to be taken.
+        self._taken: frozenset[int] = frozenset()
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise TypeError for arguments that the function does not take."""
+        if kwargs or len(args) not in self._taken:
+            self._named(args, kwargs)
+            if not kwargs:
+                self._taken |= {len(args)}
+
+    def check_hashable(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise TypeError for an argument that is not hashable.
+
+        But not for one whose ``__hash__`` has another reason to fail.
+        """
+        for name, value in self._named(args, kwargs).items():
+            try:
+                hash(value)
+            except TypeError as error:  # noqa: PERF203  # the end
+                if "unhashable" not in str(error):
+                    return
+                raise TypeError(
+                    f"{error}: {self._name} was called with {name}={short_repr(value)}, "
+                    "of which no key can be made; decorate it with key=by_value, or with "
+                    f"ignore=({name!r},) to leave it out of the key"
+                ) from None
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments that keys are made of by the names of parameters."""
+        signature = self._signature = self._signature or self._read()
+        try:
+            bound = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(
+                f"{self._name}{signature} does not take these arguments: {error}"
+            ) from None
+        named: dict[str, Any] = {}
+        for name, value in bound.items():
+            if name in self._ignored:
+                continue
+            if signature.parameters[name].kind is Parameter.VAR_KEYWORD:
+                named.update(value)
+            else:
+                named[name] = value
+        return named
+
+    def _read(self) -> Signature:
+        try:
+            return signature_of(self._function)
+        except (TypeError, ValueError):  # it tells none
+            return _ANY

@@ -1,0 +1,103 @@
+"""What decorated functions and their bound methods both tell and do of their cache."""
+
+from collections.abc import Callable, Iterable
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ._introspection import info_of, memory_of, parameters_of, stats_of
+from ._stats import CacheInfo, CacheParameters, CacheStats
+from ._warming import WarmCall, warm
+
+if TYPE_CHECKING:
+    from ._cache import Cache
+
+_R = TypeVar("_R")
+
+
+class Cached(Generic[_R]):
+    """Something to call that has a cache."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        __name__: str
+        __qualname__: str
+
+        @property
+        def _cache(self) -> Cache: ...
+        async def __call__(self, /, *args: Any, **kwargs: Any) -> _R: ...
+
+    else:
+        # With as many parameters as one likes: those of 2.4 had others than ours.
+        __class_getitem__ = classmethod(GenericAlias)
+
+    def cache_info(self) -> CacheInfo:
+        """Return hits, misses, maxsize and the number of keys.
+
+        Works without a running loop, as do all but ``cache_put``, ``cache_refresh``,
+        ``cache_warm`` and ``cache_close``. Of a bound method this, as all that takes no
+        arguments of the function, is about the cache that all instances share, or with
+        ``per_instance=True`` about the instance's own.
+        """
+        return info_of(self._cache)
+
+    def cache_parameters(self) -> CacheParameters:
+        """Return maxsize, typed, tasks (the runs in flight) and closed."""
+        return parameters_of(self._cache)
+
+    def cache_stats(self) -> CacheStats:
+        """Return everything that is counted; ``str()`` of it is a short report.
+
+        May be called from any thread.
+        """
+        return stats_of(self._cache)
+
+    def cache_memory(self) -> int | None:
+        """Return about how many bytes keys and values take, or None.
+
+        Each object counts once; what objects implemented in C hold by themselves may
+        not be known. None where Python cannot tell, as on PyPy. Takes time in
+        proportion to the contents.
+        """
+        return memory_of(self._cache)
+
+    async def cache_warm(
+        self,
+        calls: Iterable[WarmCall],
+        *,
+        concurrency: int = 10,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> list[_R | BaseException]:
+        """Make many calls, *concurrency* at a time.
+
+        Each of *calls* is a tuple of arguments, a mapping of keyword arguments, or a
+        pair of both: ``(1, 2)``, ``{"x": 1}``, ``((1,), {"y": 2})``.
+
+        Returns the results in the order of *calls*, or the exception of a call that
+        failed; the others go on. *progress* is called with the number of calls that
+        are done and of all, after each; what it raises ends the warming.
+
+        When this is cancelled, so are the calls that it waits for. Raises TypeError
+        for anything else in *calls*, before any call is made, and RuntimeError after
+        ``cache_close()``.
+        """
+        self._cache.enter_loop()
+        return await warm(self, calls, concurrency, progress)
+
+    def cache_clear(self) -> None:
+        """Drop every value as ``cache_invalidate`` does, and zero the counters.
+
+        The cache stays bound to its event loop. May be called from any thread. Takes
+        time in proportion to the number of values.
+        """
+        self._cache.clear()
+
+    def cache_open(self) -> None:
+        """Let a closed cache take calls again, empty; does nothing to an open one.
+
+        For services that are started and shut down more than once in a process. The
+        next call may come from any event loop.
+
+        .. versionadded:: 3.0
+        """
+        self._cache.open()

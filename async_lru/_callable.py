@@ -1,0 +1,100 @@
+"""How a call of a wrapper gets to its coroutine function: in C, without a frame."""
+
+import sys
+from functools import partial
+from types import CodeType, MethodWrapperType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._calls import Call
+
+
+class CallInSlot:
+    """Calls what its slot ``__call__`` holds."""
+
+    # Python looks for __call__ in the class, finds the slot there, and calls what that
+    # gives for the instance.
+    __slots__ = ("__call__", "__weakref__")
+
+
+class _FunctionLike:
+    """Has what inspect and mock ask of things that look like functions."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        #: The coroutine function.
+        _call: Call
+
+    @property
+    def __code__(self) -> CodeType:
+        return self._call.__code__
+
+    __defaults__ = None
+    __kwdefaults__ = None
+
+
+if TYPE_CHECKING:
+
+    class CallOfFunction(_FunctionLike):
+        def __new__(cls, call: Call, /) -> Self: ...
+
+elif (
+    sys.version_info >= (3, 12) and sys.implementation.name == "cpython"
+):  # pragma: py-lt-312
+
+    class _Unless:
+        """An attribute of partials that gives way to one that the user has set."""
+
+        def __init__(self, descriptor: Any = None) -> None:
+            self._descriptor = descriptor
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self._name = name
+
+        def __get__(self, instance: object, owner: Any = None) -> Any:
+            if self._descriptor is None:
+                message = f"{owner.__name__!r} object has no attribute {self._name!r}"
+                raise AttributeError(message, name=self._name, obj=instance)
+            return self._descriptor.__get__(instance, owner)
+
+    class CallOfFunction(_FunctionLike, partial):
+        """Calls the coroutine function that it was made with.
+
+        A partial, since these are called without a tuple of the arguments: a tenth of a
+        hit, a fifth with keyword arguments. Users see as little of that as can be.
+        """
+
+        __slots__ = ()
+
+        _call = partial.func
+        args = _Unless()
+        keywords = _Unless()
+        #: inspect asks this of all partials, and of mocks that look like one.
+        func = _Unless(partial.func)
+
+        if sys.version_info[:2] == (3, 13):  # pragma: py-not-313  # pragma: no branch
+            # There inspect.isroutine says no to partials, whatever else they are, but
+            # not to these. isinstance, type and the like look at the type itself.
+            @property
+            def __class__(self) -> type:
+                return MethodWrapperType
+
+        def __dir__(self) -> set[str]:
+            return {*dir(type(self))} - {"args", "keywords"} | self.__dict__.keys()
+
+else:  # pragma: py-gte-312
+
+    class CallOfFunction(_FunctionLike, CallInSlot):
+        """Calls the coroutine function that it was made with."""
+
+        __slots__ = ("__dict__",)
+
+        _call = CallInSlot.__call__
+
+        def __new__(cls, call: "Call", /) -> "Self":
+            self = super().__new__(cls)
+            self.__call__ = call
+            return self
