@@ -484,15 +484,6 @@ class Cache:
         self.in_flight = set()
 
 
-def check_predicate(predicate: object) -> None:
-    """Raise TypeError unless *predicate* can be called."""
-    if not callable(predicate):
-        raise TypeError(
-            f"cache_invalidate_where takes a function, not {predicate!r}: pass one that "
-            "takes the arguments of a call and tells whether to invalidate it"
-        )
-
-
 def disown(dropped: Any) -> None:
     """End the runs that nobody waits for of what ``_start_over`` has dropped."""
     if dropped is not None:

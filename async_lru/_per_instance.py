@@ -11,12 +11,12 @@ from functools import partial
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
-from ._cache import Cache, check_predicate
+from ._cache import Cache
 from ._introspection import memory_of, parameters_of, stats_of
 from ._keys import MakeKey
 from ._stats import CacheInfo, CacheParameters, CacheStats
 from ._values import MISSING
-from ._wrapper import AlruCacheWrapper
+from ._wrapper import AlruCacheWrapper, check_predicate
 
 if TYPE_CHECKING:
     from typing_extensions import Self

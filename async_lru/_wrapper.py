@@ -18,7 +18,7 @@ from typing import (
     overload,
 )
 
-from ._cache import Cache, check_predicate
+from ._cache import Cache
 from ._callable import CallInSlot, CallOfFunction
 from ._compat import _LRUCacheWrapper, _LRUCacheWrapperInstanceMethod
 
@@ -312,6 +312,15 @@ class AlruCacheBoundMethod(
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, str]]:
         return getattr, (self.__self__, self.__name__)
+
+
+def check_predicate(predicate: object) -> None:
+    """Raise TypeError unless *predicate* can be called."""
+    if not callable(predicate):
+        raise TypeError(
+            f"cache_invalidate_where takes a function, not {predicate!r}: pass one that "
+            "takes the arguments of a call and tells whether to invalidate it"
+        )
 
 
 #: Make a bound method that is of no function and no instance yet.

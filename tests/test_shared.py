@@ -1712,3 +1712,68 @@ def test_what_a_key_puts_while_it_is_put_is_there_once_E9_B1_B15(at: int) -> Non
         assert function.cache_contains(Key("other"))
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_what_a_key_clears_after_it_has_put_is_gone_E9_B1_B15(at: int) -> None:
+    function, _ = counted(ttl=lambda value: 0.02 if value == "old" else None)
+    other, compared = Key("a"), 0
+
+    def count() -> None:
+        nonlocal compared
+        compared += 1
+        if compared == at + 1:
+            function.cache_put("new", Key("b"))
+        elif compared == at + 2:
+            function.cache_clear()
+        other.act = count
+
+    function.cache_put("older", other)
+    function.cache_put("old", Key("b"))
+    time.sleep(0.03)
+    other.act = count
+    function.cache_info()
+    other.act = lambda: None
+    held = [function.cache_contains(Key(name)) for name in ("a", "b")]
+    assert function.cache_info().currsize == sum(held)
+    function.cache_put("last", Key("b"))
+    assert function.cache_invalidate(Key("b"))
+    assert not function.cache_contains(Key("b"))
+
+
+@pytest.mark.parametrize("options", [{}, {"maxsize": None, "typed": True}])
+@pytest.mark.parametrize("more", [(), (2,)])
+async def test_an_argument_that_is_not_hashable_is_named_B9(
+    options: dict[str, Any], more: tuple[int, ...]
+) -> None:
+    @alru_cache(shared=True, **options)
+    async def several(items: object, other: int = 1) -> None: ...
+
+    @alru_cache(shared=True, **options)
+    async def one(items: object) -> None: ...
+
+    with pytest.raises(TypeError, match=r"several was called with items=\[\]"):
+        await several([], *more)
+    with pytest.raises(TypeError, match=r"one was called with items=\[\]"):
+        await one([])
+    with pytest.raises(TypeError, match="does not take these arguments"):
+        await one([], 1)
+
+
+async def test_what_a_hash_raises_reaches_the_caller_B9() -> None:
+    class Broken:
+        def __hash__(self) -> int:
+            raise TypeError("broken")
+
+    @alru_cache(shared=True)
+    async def several(item: object, other: int = 1) -> None: ...
+
+    @alru_cache(shared=True)
+    async def one(item: object) -> None: ...
+
+    @alru_cache(shared=True, key=lambda item: Broken())
+    async def with_key(item: object) -> None: ...
+
+    for function in (several, one, with_key):
+        with pytest.raises(TypeError, match="broken"):
+            await function(Broken())
