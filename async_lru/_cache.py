@@ -10,6 +10,7 @@ from threading import RLock
 from time import monotonic
 from typing import Any, Final
 
+from ._deadlock import waits_for
 from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
 from ._registry import is_disabled
@@ -276,7 +277,7 @@ class Cache:
         It is one already: of two that would close a circle in two loops at the same
         time, at least one must see the other.
         """
-        if run.waits_for(caller):
+        if waits_for(run, caller):
             run.leave(waiter)
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "

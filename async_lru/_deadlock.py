@@ -1,4 +1,4 @@
-"""Whether one task waits for another, as far as asyncio tells.
+"""Whether a run waits for what would wait for it, as far as asyncio tells.
 
 asyncio has no public answer, so this reads what its own tasks, ``gather`` and
 ``TaskGroup`` hold, and says no wherever it cannot tell: of ``asyncio.wait``, for
@@ -7,13 +7,71 @@ one, which may have a timeout.
 
 import asyncio
 from asyncio import Future, Task  # no need to hide them
+from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any
+from typing import Any, Protocol, TypeAlias
+
+
+class Waited(Protocol):
+    """What is asked of a run."""
+
+    ended: bool
+    task: "Task[Any] | None"
+
+    def waiting(self) -> Sequence[tuple[Future[Any], "_Caller | None"]]:
+        """Return the waiters and where they call from, to any thread."""
+        ...
+
+
+_Caller: TypeAlias = "tuple[Waited, Task[Any]]"
+#: How one run waits for another: the last one, what waits for it, and the way there.
+_Path: TypeAlias = "tuple[Waited, Future[Any], _Path] | None"
 
 #: What ``gather`` returns.
 _Gathering: Any = getattr(asyncio.tasks, "_GatheringFuture", ())
 
 _TaskGroup: Any = getattr(asyncio, "TaskGroup", None)  # from Python 3.11 on
+
+
+def waits_for(run: Waited, caller: _Caller) -> bool:
+    """Tell whether *run* cannot end before a call from *caller* does."""
+    # Tasks are looked at only where runs alone do not rule it out.
+    return _reaches(run, caller, _perhaps) and _reaches(run, caller, awaits)
+
+
+def _reaches(
+    goal: Waited,
+    caller: _Caller,
+    waits: Callable[[Task[Any] | None, Task[Any]], bool],
+) -> bool:
+    pending: list[tuple[_Caller, _Path]] = [(caller, None)]
+    seen: set[Any] = set()
+    while pending:
+        (run, task), path = pending.pop()
+        if run.ended or run in seen or not waits(run.task, task):
+            continue
+        if run is goal:
+            if not _is_still_there(path):  # pragma: no cover  # see there
+                continue
+            return True
+        seen.add(run)
+        for waiter, waiting in run.waiting():
+            if waiting is not None:
+                pending.append((waiting, (run, waiter, path)))
+    return False
+
+
+def _is_still_there(path: _Path) -> bool:
+    """Tell whether all of *path* has been there at once, whatever other loops do."""
+    while path is not None:
+        run, waiter, path = path
+        if all(waiter is not other for other, _ in run.waiting()):
+            return False  # pragma: no cover  # a thread has come in between
+    return True
+
+
+def _perhaps(waiting: "Task[Any] | None", task: "Task[Any]") -> bool:  # noqa: ARG001
+    return True
 
 
 def awaits(waiting: "Future[Any] | None", task: "Task[Any]") -> bool:

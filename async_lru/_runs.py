@@ -18,7 +18,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias
 
-from ._deadlock import awaits
+from ._deadlock import waits_for
 from ._loops import call_in
 
 #: Runs that begin inside each other's first steps use the C stack: past so many, the
@@ -304,30 +304,6 @@ class Run:
             self._cancelled = True
             self.task.cancel()
 
-    def waits_for(self, caller: "Caller") -> bool:
-        """Tell whether this run cannot end before a call from *caller* does."""
-        # Tasks are looked at only where runs alone do not rule it out.
-        return self._reaches(caller, _perhaps) and self._reaches(caller, awaits)
-
-    def _reaches(
-        self, caller: "Caller", waits: "Callable[[Task[Any] | None, Task[Any]], bool]"
-    ) -> bool:
-        pending: list[tuple[Caller, _Path]] = [(caller, None)]
-        seen: set[Run] = set()
-        while pending:
-            (run, task), path = pending.pop()
-            if run.ended or run in seen or not waits(run.task, task):
-                continue
-            if run is self:
-                if not _is_still_there(path):  # pragma: no cover  # see there
-                    continue
-                return True
-            seen.add(run)
-            for waiter, waiting in run.waiting():
-                if waiting is not None:
-                    pending.append((waiting, (run, waiter, path)))
-        return False
-
     # Ending
 
     def _fail(self, error: BaseException) -> None:
@@ -396,23 +372,6 @@ _NOTHING: Any = None
 _UNHEARD: Final = "failed when all its callers had been cancelled"
 
 
-#: How one run waits for another: the last one, what waits for it, and the way there.
-_Path: TypeAlias = "tuple[Run, Future[Any], _Path] | None"
-
-
-def _is_still_there(path: _Path) -> bool:
-    """Tell whether all of *path* has been there at once, whatever other loops do."""
-    while path is not None:
-        run, waiter, path = path
-        if all(waiter is not other for other, _ in run.waiting()):
-            return False  # pragma: no cover  # a thread has come in between
-    return True
-
-
-def _perhaps(waiting: "Task[Any] | None", task: "Task[Any]") -> bool:  # noqa: ARG001
-    return True
-
-
 async def end(runs: Sequence[Run], *, wait: bool) -> None:
     """Wait until *runs* have ended; cancel them first unless *wait*.
 
@@ -424,7 +383,7 @@ async def end(runs: Sequence[Run], *, wait: bool) -> None:
     if not wait:
         for run in runs:
             call_in(run.loop, run.cancel)
-    pending = [run for run in runs if caller is None or not run.waits_for(caller)]
+    pending = [run for run in runs if caller is None or not waits_for(run, caller)]
     while pending := [
         run
         for run in pending
