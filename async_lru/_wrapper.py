@@ -4,7 +4,6 @@
 # pyright: reportPrivateUsage=false
 
 import copy
-import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from types import MethodType
@@ -239,6 +238,11 @@ class AlruCacheBoundMethod(
     else:
         __annotations__ = _Annotations()
 
+        @property
+        def __class__(self) -> type:
+            # inspect, mock, pydantic and Starlette take it for the bound method it is.
+            return MethodType
+
     @property
     def __func__(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
         """The wrapper that is the attribute of the class."""
@@ -249,11 +253,6 @@ class AlruCacheBoundMethod(
     def __self__(self) -> Any:
         """The instance."""
         return self.__call__.__self__  # type: ignore[attr-defined]
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """The function's signature without its first parameter."""
-        return inspect.signature(MethodType(self.__func__.__wrapped__, self.__self__))
 
     @property
     def _cache(self) -> Cache:
@@ -289,6 +288,9 @@ class AlruCacheBoundMethod(
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapper, name)
+
+    def __dir__(self) -> set[str]:
+        return {*dir(type(self)), *vars(self._wrapper)}
 
     def __get__(
         self, instance: object, owner: type | None = None, /
