@@ -48,16 +48,10 @@ elif (
     class _Unless:
         """An attribute of partials that gives way to one that the user has set."""
 
-        def __init__(self, descriptor: Any = None) -> None:
+        def __init__(self, descriptor: Any) -> None:
             self._descriptor = descriptor
 
-        def __set_name__(self, owner: type, name: str) -> None:
-            self._name = name
-
         def __get__(self, instance: object, owner: Any = None) -> Any:
-            if self._descriptor is None:
-                message = f"{owner.__name__!r} object has no attribute {self._name!r}"
-                raise AttributeError(message, name=self._name, obj=instance)
             return self._descriptor.__get__(instance, owner)
 
     class CallOfFunction(_FunctionLike, partial):
@@ -70,9 +64,9 @@ elif (
         __slots__ = ()
 
         _call = partial.func
-        args = _Unless()
-        keywords = _Unless()
-        #: inspect asks this of all partials, and of mocks that look like one.
+        # Asked of all that are partials, by asyncio and inspect among others.
+        args = _Unless(partial.args)
+        keywords = _Unless(partial.keywords)
         func = _Unless(partial.func)
 
         if sys.version_info[:2] == (3, 13):  # pragma: py-not-313  # pragma: no branch

@@ -288,6 +288,8 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
         each.__name__, each.__qualname__ = _names(described)
         del each.__wrapped__  # calls take any arguments
     wrapper.__wrapped__ = function
+    # What partials have of their own is no coroutine function, which beartype asks.
+    everything[0].__call__ = everything[1]
     if sys.version_info >= (3, 12):  # pragma: py-lt-312  # pragma: no branch
         inspect.markcoroutinefunction(wrapper)
     register(wrapper)
