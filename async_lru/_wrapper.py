@@ -145,9 +145,9 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         bound._wrapper = self
         return bound
 
-    def _cache_of(self, instance: Any) -> Cache:  # noqa: ARG002
-        """Return the cache of *instance*: all share one."""
-        return self._cache
+    def _holder_of(self, instance: Any) -> _LRUCacheWrapper[_R]:  # noqa: ARG002
+        """Return what holds the cache of *instance*: all share one."""
+        return self
 
     def _reset(self) -> None:
         """Make the cache as it was before the first call."""
@@ -255,10 +255,14 @@ class AlruCacheBoundMethod(
         return self.__call__.__self__  # type: ignore[attr-defined]
 
     @property
+    def _holder(self) -> _LRUCacheWrapper[_R]:
+        """What holds the cache: the function, but with ``per_instance=True``."""
+        holder: _LRUCacheWrapper[_R] = self._wrapper._holder_of(self.__self__)
+        return holder
+
+    @property
     def _cache(self) -> Cache:
-        """The cache, which is the instance's own with ``per_instance=True``."""
-        cache: Cache = self._wrapper._cache_of(self.__self__)
-        return cache
+        return self._holder._cache
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         """Invalidate the instance's calls of which *predicate* says True.

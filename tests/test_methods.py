@@ -589,6 +589,29 @@ def test_methods_can_be_patched_by_their_former_names_A13(name: str) -> None:
         patched.assert_called_once_with(function)
 
 
+class Own:
+    @alru_cache(per_instance=True)
+    async def method(self) -> None: ...
+
+
+@pytest.mark.parametrize("name", [*PATCHED, "cache_clear"])
+def test_methods_call_those_of_the_function_if_patched_A13(name: str) -> None:
+    for method in (Service().method, Own().method):
+        with mock.patch(f"async_lru._LRUCacheWrapper.{name}") as patched:
+            getattr(method, name)()
+        # With per_instance functions have these of their own.
+        is_own = isinstance(method.__self__, Own) and name in PATCHED[:2]
+        assert patched.called is not is_own
+
+
+async def test_closing_a_method_calls_that_of_the_function_if_patched_A13() -> None:
+    for method in (Service().method, Own().method):
+        with mock.patch("async_lru._LRUCacheWrapper.cache_close") as close:
+            await method.cache_close()
+        close.assert_awaited_once_with(wait=False)
+        assert not method.cache_parameters()["closed"]
+
+
 async def test_closing_can_be_patched_by_its_former_name_A13() -> None:
     with mock.patch("async_lru._LRUCacheWrapper.cache_close") as close:
         await documented.cache_close(wait=True)
