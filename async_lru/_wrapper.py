@@ -171,7 +171,7 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
     def __reduce__(self) -> str:
         return self.__qualname__
 
-    if sys.version_info >= (3, 14):  # pragma: py-lt-314
+    if sys.version_info >= (3, 14) and not TYPE_CHECKING:  # pragma: py-lt-314
 
         def __getattr__(self, name: str) -> Any:
             # Annotations are evaluated when asked for, not at decoration.
@@ -243,6 +243,10 @@ class AlruCacheBoundMethod(
             # inspect, mock, pydantic and Starlette take it for the bound method it is.
             return MethodType
 
+        # Of the function's attributes checkers know none.
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._wrapper, name)
+
     @property
     def __func__(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
         """The wrapper that is the attribute of the class."""
@@ -289,9 +293,6 @@ class AlruCacheBoundMethod(
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Run the method now, and replace the instance's value with the result."""
         return await self.__func__.cache_refresh(self.__self__, *args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapper, name)
 
     def __dir__(self) -> set[str]:
         return {*dir(type(self)), *vars(self._wrapper)}
