@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from types import CodeType, MethodWrapperType
+from types import MethodWrapperType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ class CallInSlot:
     __slots__ = ("__call__", "__weakref__")
 
 
+async def _takes_anything(*args: Any, **kwargs: Any) -> None:
+    """What wrappers look like to those who do not follow ``__wrapped__``."""
+
+
 class _FunctionLike:
     """Has what inspect and mock ask of things that look like functions."""
 
@@ -28,10 +32,7 @@ class _FunctionLike:
         #: The coroutine function.
         _call: Call
 
-    @property
-    def __code__(self) -> CodeType:
-        return self._call.__code__
-
+    __code__ = _takes_anything.__code__
     __defaults__ = None
     __kwdefaults__ = None
 

@@ -312,7 +312,17 @@ async def test_what_asks_partials_for_their_arguments_gets_none_A11() -> None:
     assert "documented()" in repr(task)
     task.remove_done_callback(documented)
     await task
-    assert inspect.signature(documented, follow_wrapped=False)
+
+
+async def test_the_parameters_of_the_machinery_do_not_show_A11() -> None:
+    """To those who do not follow ``__wrapped__``, as with any decorator."""
+    for function in (documented, Service.static, Service.other, Service().other):
+        assert inspect.signature(function, follow_wrapped=False).parameters.keys() == {
+            "args",
+            "kwargs",
+        }
+        for asked in (function, function.__call__):
+            assert inspect.getfullargspec(asked)[:3] == ([], "args", "kwargs")
 
 
 async def test_the_call_that_a_function_has_is_its_own_A11() -> None:
