@@ -17,7 +17,8 @@ if sys.version_info >= (3, 14):  # pragma: py-lt-314
 else:  # pragma: py-gte-314
     signature_of: Callable[..., Signature] = signature
 
-_ANY = Signature(
+#: Of functions that tell none.
+ANY = Signature(
     [
         Parameter("args", Parameter.VAR_POSITIONAL),
         Parameter("kwargs", Parameter.VAR_KEYWORD),
@@ -89,4 +90,4 @@ class Arguments:
         try:
             return signature_of(self._function)
         except (TypeError, ValueError):  # it tells none
-            return _ANY
+            return ANY

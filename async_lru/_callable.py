@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from types import CodeType, MethodWrapperType
+from types import MethodWrapperType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ class CallInSlot:
     __slots__ = ("__call__", "__weakref__")
 
 
+async def _takes_anything(*args: Any, **kwargs: Any) -> None:
+    """What wrappers look like to those who do not follow ``__wrapped__``."""
+
+
 class _FunctionLike:
     """Has what inspect and mock ask of things that look like functions."""
 
@@ -28,10 +32,7 @@ class _FunctionLike:
         #: The coroutine function.
         _call: Call
 
-    @property
-    def __code__(self) -> CodeType:
-        return self._call.__code__
-
+    __code__ = _takes_anything.__code__
     __defaults__ = None
     __kwdefaults__ = None
 
@@ -48,16 +49,10 @@ elif (
     class _Unless:
         """An attribute of partials that gives way to one that the user has set."""
 
-        def __init__(self, descriptor: Any = None) -> None:
+        def __init__(self, descriptor: Any) -> None:
             self._descriptor = descriptor
 
-        def __set_name__(self, owner: type, name: str) -> None:
-            self._name = name
-
         def __get__(self, instance: object, owner: Any = None) -> Any:
-            if self._descriptor is None:
-                message = f"{owner.__name__!r} object has no attribute {self._name!r}"
-                raise AttributeError(message, name=self._name, obj=instance)
             return self._descriptor.__get__(instance, owner)
 
     class CallOfFunction(_FunctionLike, partial):
@@ -70,9 +65,9 @@ elif (
         __slots__ = ()
 
         _call = partial.func
-        args = _Unless()
-        keywords = _Unless()
-        #: inspect asks this of all partials, and of mocks that look like one.
+        # Asked of all that are partials, by asyncio and inspect among others.
+        args = _Unless(partial.args)
+        keywords = _Unless(partial.keywords)
         func = _Unless(partial.func)
 
         if sys.version_info[:2] == (3, 13):  # pragma: py-not-313  # pragma: no branch

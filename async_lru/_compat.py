@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._cached import Cached
+from ._stats import CacheInfo, CacheParameters
 
 _R = TypeVar("_R")
 
@@ -67,7 +68,10 @@ class _LRUCacheWrapper(Cached[_R]):  # pyright: ignore[reportUnusedClass]
 class _LRUCacheWrapperInstanceMethod(  # pyright: ignore[reportUnusedClass]
     Cached[_R]
 ):
-    """A cached method of an instance. See :class:`AlruCacheBoundMethod`."""
+    """A cached method of an instance. See :class:`AlruCacheBoundMethod`.
+
+    As in 2.4 its methods call those of the function, which may be patched.
+    """
 
     __slots__ = ()
 
@@ -77,6 +81,20 @@ class _LRUCacheWrapperInstanceMethod(  # pyright: ignore[reportUnusedClass]
         def __func__(self) -> Any: ...
         @property
         def __self__(self) -> Any: ...
+        @property
+        def _holder(self) -> _LRUCacheWrapper[_R]: ...
+
+    def cache_info(self) -> CacheInfo:
+        """Return hits, misses, maxsize and the number of keys."""
+        return self._holder.cache_info()
+
+    def cache_parameters(self) -> CacheParameters:
+        """Return maxsize, typed, tasks (the runs in flight) and closed."""
+        return self._holder.cache_parameters()
+
+    def cache_clear(self) -> None:
+        """Clear the cache, for all instances that share it."""
+        self._holder.cache_clear()
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         """Tell whether a call with these arguments would be a hit."""
@@ -106,4 +124,16 @@ class _LRUCacheWrapperInstanceMethod(  # pyright: ignore[reportUnusedClass]
                 DeprecationWarning,
                 stacklevel=2,
             )
-        await self._cache.close(wait=wait)
+        await self._holder.cache_close(wait=wait)
+
+
+class CacheOfInstance(_LRUCacheWrapper[Any]):
+    """The cache that an instance has of its own, with the methods of a function's."""
+
+    __slots__ = ("_cache",)
+
+    # Any for checkers, to whom it is a property.
+    _cache: Any
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache

@@ -19,6 +19,7 @@ from typing import (
     overload,
 )
 
+from ._arguments import ANY
 from ._calls import calls_of
 from ._loops import ResetWarning
 from ._options import Options, checked
@@ -305,8 +306,12 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
     for each in everything:
         functools.update_wrapper(each, described)
         each.__name__, each.__qualname__ = _names(described)
-        del each.__wrapped__  # calls take any arguments
+        del each.__wrapped__
+    for call in everything[1:]:
+        call.__signature__ = ANY  # whatever names its parameters have
     wrapper.__wrapped__ = function
+    # What partials have of their own is no coroutine function, which beartype asks.
+    everything[0].__call__ = everything[1]
     if sys.version_info >= (3, 12):  # pragma: py-lt-312  # pragma: no branch
         inspect.markcoroutinefunction(wrapper)
     register(wrapper)

@@ -12,6 +12,7 @@ from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 from ._cache import Cache
+from ._compat import CacheOfInstance
 from ._introspection import memory_of, parameters_of, stats_of
 from ._keys import MakeKey
 from ._stats import CacheInfo, CacheParameters, CacheStats
@@ -78,6 +79,9 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         self._gone = deque()
         self._is_adding = False
         return self
+
+    def _holder_of(self, instance: Any) -> CacheOfInstance:
+        return CacheOfInstance(self._cache_of(instance))
 
     def _cache_of(self, instance: Any) -> Cache:
         known = self._caches.get(id(instance))

@@ -4,7 +4,6 @@
 # pyright: reportPrivateUsage=false
 
 import copy
-import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from types import MethodType
@@ -146,9 +145,9 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         bound._wrapper = self
         return bound
 
-    def _cache_of(self, instance: Any) -> Cache:  # noqa: ARG002
-        """Return the cache of *instance*: all share one."""
-        return self._cache
+    def _holder_of(self, instance: Any) -> _LRUCacheWrapper[_R]:  # noqa: ARG002
+        """Return what holds the cache of *instance*: all share one."""
+        return self
 
     def _reset(self) -> None:
         """Make the cache as it was before the first call."""
@@ -172,7 +171,7 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
     def __reduce__(self) -> str:
         return self.__qualname__
 
-    if sys.version_info >= (3, 14):  # pragma: py-lt-314
+    if sys.version_info >= (3, 14) and not TYPE_CHECKING:  # pragma: py-lt-314
 
         def __getattr__(self, name: str) -> Any:
             # Annotations are evaluated when asked for, not at decoration.
@@ -239,6 +238,15 @@ class AlruCacheBoundMethod(
     else:
         __annotations__ = _Annotations()
 
+        @property
+        def __class__(self) -> type:
+            # inspect, mock, pydantic and Starlette take it for the bound method it is.
+            return MethodType
+
+        # Of the function's attributes checkers know none.
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._wrapper, name)
+
     @property
     def __func__(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
         """The wrapper that is the attribute of the class."""
@@ -251,15 +259,14 @@ class AlruCacheBoundMethod(
         return self.__call__.__self__  # type: ignore[attr-defined]
 
     @property
-    def __signature__(self) -> inspect.Signature:
-        """The function's signature without its first parameter."""
-        return inspect.signature(MethodType(self.__func__.__wrapped__, self.__self__))
+    def _holder(self) -> _LRUCacheWrapper[_R]:
+        """What holds the cache: the function, but with ``per_instance=True``."""
+        holder: _LRUCacheWrapper[_R] = self._wrapper._holder_of(self.__self__)
+        return holder
 
     @property
     def _cache(self) -> Cache:
-        """The cache, which is the instance's own with ``per_instance=True``."""
-        cache: Cache = self._wrapper._cache_of(self.__self__)
-        return cache
+        return self._holder._cache
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         """Invalidate the instance's calls of which *predicate* says True.
@@ -287,8 +294,8 @@ class AlruCacheBoundMethod(
         """Run the method now, and replace the instance's value with the result."""
         return await self.__func__.cache_refresh(self.__self__, *args, **kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapper, name)
+    def __dir__(self) -> set[str]:
+        return {*dir(type(self)), *vars(self._wrapper)}
 
     def __get__(
         self, instance: object, owner: type | None = None, /

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
+import anyio
 import pytest
 from conftest import Controlled, Timers, counted, outcome, start, steps
 

@@ -300,14 +300,45 @@ def test_attributes_of_the_function_are_the_users_A11(name: str) -> None:
         assert getattr(Class().cached, name) == "changed"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", ["args", "keywords"])
-def test_attributes_of_the_machinery_do_not_show_A11(name: str) -> None:
+def test_attributes_of_the_machinery_do_not_show_A11() -> None:
     for each in (documented, Service().method):
-        with pytest.raises(AttributeError, match=name):
-            getattr(each, name)
-        assert name not in dir(each)
-        assert "cache_info" in dir(each)
-        assert "__wrapped__" in dir(each)
+        assert not {"args", "keywords"} & {*dir(each)}
+        assert {"cache_info", "__wrapped__"} < {*dir(each)}
+
+
+async def test_what_asks_partials_for_their_arguments_gets_none_A11() -> None:
+    task = asyncio.create_task(asyncio.sleep(0))
+    task.add_done_callback(documented)
+    assert "documented()" in repr(task)
+    task.remove_done_callback(documented)
+    await task
+
+
+async def test_the_parameters_of_the_machinery_do_not_show_A11() -> None:
+    """To those who do not follow ``__wrapped__``, as with any decorator."""
+    for function in (documented, Service.static, Service.other, Service().other):
+        assert inspect.signature(function, follow_wrapped=False).parameters.keys() == {
+            "args",
+            "kwargs",
+        }
+        for asked in (function, function.__call__):
+            assert inspect.getfullargspec(asked)[:3] == ([], "args", "kwargs")
+
+
+async def test_the_call_that_a_function_has_is_its_own_A11() -> None:
+    """Beartype, for one, calls that, and awaits it if it is a coroutine function."""
+    service = Service()
+    again = alru_cache(documented)
+    for function, call in (
+        (documented, documented.__call__),
+        (Service.method, functools.partial(Service.method.__call__, service)),
+        (service.method, service.method.__call__),
+        (again, again.__call__),
+    ):
+        assert inspect.iscoroutinefunction(call)
+        function.cache_clear()
+        await call(7)
+        assert function.cache_info().misses == 1
 
 
 def test_a_partial_of_a_bound_method_has_it_A11() -> None:
@@ -400,6 +431,26 @@ def test_the_signature_of_a_bound_method_has_no_self_B7() -> None:
     signature = inspect.signature(Service().method)
     assert str(signature) == "(number: int, text: str = '') -> tuple[typing.Any, ...]"
     assert list(inspect.signature(Service.method).parameters)[0] == "self"
+
+
+async def test_a_bound_method_is_taken_for_a_method_B7() -> None:
+    class Quoted:
+        @alru_cache
+        async def method(self, number: "int") -> "str":
+            """Do something."""
+            return str(number)
+
+    bound = Quoted().method
+    assert isinstance(bound, types.MethodType)
+    assert inspect.ismethod(bound)
+    signature = inspect.signature(bound, eval_str=True)
+    assert signature.parameters["number"].annotation is int
+    assert signature.return_annotation is str
+    text = pydoc.render_doc(bound, renderer=pydoc.plaintext)
+    assert "method method" in text
+    assert "Do something." in text
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        await mock.create_autospec(bound)(1, 2)
 
 
 def test_the_signature_of_a_bound_partialmethod_B7() -> None:
@@ -546,6 +597,29 @@ def test_methods_can_be_patched_by_their_former_names_A13(name: str) -> None:
         with mock.patch(f"async_lru.{kind}.{name}", autospec=True) as patched:
             getattr(function, name)()
         patched.assert_called_once_with(function)
+
+
+class Own:
+    @alru_cache(per_instance=True)
+    async def method(self) -> None: ...
+
+
+@pytest.mark.parametrize("name", [*PATCHED, "cache_clear"])
+def test_methods_call_those_of_the_function_if_patched_A13(name: str) -> None:
+    for method in (Service().method, Own().method):
+        with mock.patch(f"async_lru._LRUCacheWrapper.{name}") as patched:
+            getattr(method, name)()
+        # With per_instance functions have these of their own.
+        is_own = isinstance(method.__self__, Own) and name in PATCHED[:2]
+        assert patched.called is not is_own
+
+
+async def test_closing_a_method_calls_that_of_the_function_if_patched_A13() -> None:
+    for method in (Service().method, Own().method):
+        with mock.patch("async_lru._LRUCacheWrapper.cache_close") as close:
+            await method.cache_close()
+        close.assert_awaited_once_with(wait=False)
+        assert not method.cache_parameters()["closed"]
 
 
 async def test_closing_can_be_patched_by_its_former_name_A13() -> None:

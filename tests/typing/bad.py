@@ -123,6 +123,8 @@ async def bad() -> None:
     Service.method.cache_invalidate(1)
     Service.method.cache_contains(service, "1")
     Service.static.cache_contains("1")
+    function.cache_clera()
+    service.method.cache_clera()
     function.cache_info(1)
     function.cache_info().missing
     function.cache_parameters()["missing"]
