@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from types import MethodWrapperType
+from types import CodeType, MethodWrapperType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class _FunctionLike:
         #: The coroutine function.
         _call: Call
 
-    __code__ = _takes_anything.__code__
+    __code__: CodeType = _takes_anything.__code__
     __defaults__ = None
     __kwdefaults__ = None
 
