@@ -7,22 +7,21 @@ import attacks
 import pytest
 
 
-@pytest.mark.more
+@pytest.mark.parametrize("seed", [1, pytest.param(1000, marks=pytest.mark.more)])
 @pytest.mark.parametrize("name", attacks.ATTACKS)
-def test_finds_nothing(name: str) -> None:
+def test_finds_nothing(name: str, seed: int) -> None:
     """An attack finds nothing, in a process of its own, which may crash or hang.
 
-    The seeds are the same each time: one in a thousand rounds may find something, and
+    The seeds are the same each time: one in thousands of rounds may find something, and
     that is for the long attacks to do.
     """
-    for seed in (1, 1000):
-        command = [sys.executable, attacks.__file__, "0.7", name, "--seed", str(seed)]
-        ended = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=2 * attacks.LIMIT,
-        )
-        print(ended.stdout)
-        assert ended.returncode == 0, f"{command} ended with {ended.returncode}"
+    command = [sys.executable, attacks.__file__, "0.5", name, "--seed", str(seed)]
+    ended = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=2 * attacks.LIMIT,
+    )
+    print(ended.stdout)
+    assert ended.returncode == 0, f"{command} ended with {ended.returncode}"
