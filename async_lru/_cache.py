@@ -5,32 +5,27 @@ from asyncio import (
     _get_running_loop as get_running_loop_or_none,  # pyright: ignore[reportPrivateUsage]  # public all the same
 )
 from collections.abc import Callable, Hashable
-from enum import Enum, auto
 from threading import RLock
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from ._deadlock import waits_for
 from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
 from ._registry import is_disabled
-from ._runs import Caller, Function, Run, current_caller, current_run, end
+from ._runs import (
+    CALL,
+    REFRESH,
+    Caller,
+    Function,
+    Purpose,
+    Run,
+    current_caller,
+    current_run,
+    end,
+)
 from ._stats import Counters
 from ._values import MISSING, Values
-
-
-class Purpose(Enum):
-    """What a run is asked for."""
-
-    CALL = auto()
-    #: A call whose run was lost, and which was counted then.
-    CALL_AGAIN = auto()
-    REFRESH = auto()
-
-
-CALL: Final = Purpose.CALL
-CALL_AGAIN: Final = Purpose.CALL_AGAIN
-REFRESH: Final = Purpose.REFRESH
 
 
 class Cache:
@@ -336,26 +331,6 @@ class Cache:
         return f"{self.name}{self.keys.describe(key)}"
 
     # What users do to values
-
-    def asked(
-        self,
-        question: Callable[[Hashable], bool],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> bool:
-        """Put a question about the key of a call.
-
-        Raises TypeError if no key can be made of the arguments, or if the answer is no
-        and the function does not take them.
-        """
-        try:
-            found = question(self.make_key(args, kwargs))
-        except TypeError:
-            self.keys.blame(args, kwargs)
-            raise
-        if not found:
-            self.keys.arguments.check(args, kwargs)
-        return found
 
     def contains(self, key: Hashable) -> bool:
         """Tell whether a call would be a hit."""

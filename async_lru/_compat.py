@@ -27,7 +27,7 @@ class _LRUCacheWrapper(Cached[_R]):  # pyright: ignore[reportUnusedClass]
         if the function does not take these arguments.
         """
         cache = self._cache
-        return cache.asked(cache.contains, args, kwargs)
+        return cache.keys.asked(cache.contains, args, kwargs)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         """Drop the value of these arguments; tell whether a call would have been a hit.
@@ -39,7 +39,7 @@ class _LRUCacheWrapper(Cached[_R]):  # pyright: ignore[reportUnusedClass]
         function does not take these arguments.
         """
         cache = self._cache
-        try:  # as Cache.asked does
+        try:  # as Keys.asked does
             found = cache.invalidate(cache.make_key(args, kwargs))
         except TypeError:
             cache.keys.blame(args, kwargs)

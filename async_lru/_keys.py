@@ -153,6 +153,26 @@ class Keys(NamedTuple):
         if not self.own:
             self.arguments.check_hashable(args, kwargs)
 
+    def asked(
+        self,
+        question: Callable[[Hashable], bool],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> bool:
+        """Put a question about the key of a call.
+
+        Raises TypeError if no key can be made of the arguments, or if the answer is no
+        and the function does not take them.
+        """
+        try:
+            found = question(self.make(args, kwargs))
+        except TypeError:
+            self.blame(args, kwargs)
+            raise
+        if not found:
+            self.arguments.check(args, kwargs)
+        return found
+
     def ask(self, predicate: Callable[..., object], key: Hashable) -> bool:
         """Tell whether *predicate* says True of the call that has *key*."""
         args, kwargs = self.call_of(key)

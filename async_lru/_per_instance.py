@@ -144,23 +144,23 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         instance, args = self._split(args, kwargs)
         cache = self._cache_of(instance)
-        return cache.asked(cache.contains, args, kwargs)
+        return cache.keys.asked(cache.contains, args, kwargs)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
         instance, args = self._split(args, kwargs)
         cache = self._cache_of(instance)
-        return cache.asked(cache.invalidate, args, kwargs)
+        return cache.keys.asked(cache.invalidate, args, kwargs)
 
     def cache_put(self, value: Any, /, *args: Any, **kwargs: Any) -> None:
         instance, args = self._split(args, kwargs)
         cache = self._cache_of(instance)
-        cache.asked(cache.contains, args, kwargs)  # see AlruCacheWrapper's
+        cache.keys.asked(cache.contains, args, kwargs)  # see AlruCacheWrapper's
         cache.put(self._make_key(args, kwargs), value)
 
     async def cache_refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         instance, args = self._split(args, kwargs)
         cache = self._cache_of(instance)
-        cache.asked(cache.contains, args, kwargs)
+        cache.keys.asked(cache.contains, args, kwargs)
         key = self._make_key(args, kwargs)
         return await cache.refresh(key, (instance, *args), kwargs)
 

@@ -16,6 +16,7 @@ from asyncio import (
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
+from enum import Enum, auto
 from typing import Any, Final, Protocol, TypeAlias
 
 from ._deadlock import waits_for
@@ -31,6 +32,20 @@ _POLL: Final = 0.01
 _Task: Any = Task  # whose eager_start not all Pythons know
 
 Function: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class Purpose(Enum):
+    """What a run is asked for."""
+
+    CALL = auto()
+    #: A call whose run was lost, and which was counted then.
+    CALL_AGAIN = auto()
+    REFRESH = auto()
+
+
+CALL: Final = Purpose.CALL
+CALL_AGAIN: Final = Purpose.CALL_AGAIN
+REFRESH: Final = Purpose.REFRESH
 
 
 class Keeper(Protocol):

@@ -9,10 +9,10 @@ from contextvars import Context
 from time import monotonic
 from typing import Any, Final, cast
 
-from ._cache import CALL, CALL_AGAIN, REFRESH, Cache, Purpose
+from ._cache import Cache
 from ._expiry import Expiry
 from ._loops import begins_at_once
-from ._runs import Run, current_caller, current_run
+from ._runs import CALL, CALL_AGAIN, REFRESH, Purpose, Run, current_caller, current_run
 from ._shared_runs import RunLost, SharedRun, Watch
 from ._shared_values import SharedCounters, SharedValues
 from ._stale import StaleCache

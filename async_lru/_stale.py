@@ -6,10 +6,10 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ._cache import CALL, Purpose, disown
+from ._cache import disown
 from ._expiry import deadline_at
 from ._failures import duplicate
-from ._runs import Run, current_caller
+from ._runs import CALL, Purpose, Run, current_caller
 from ._timed import Timed, TimedCache
 from ._values import MISSING
 

@@ -91,7 +91,7 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         these arguments, and RuntimeError without a running event loop, to which the
         cache then belongs, or after ``cache_close()``.
         """
-        self._cache.asked(self._cache.contains, args, kwargs)
+        self._cache.keys.asked(self._cache.contains, args, kwargs)
         self._cache.put(self._cache.make_key(args, kwargs), value)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -107,7 +107,7 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         Cancelling it cancels the run only if nobody else waits for it. Raises
         TypeError as ``cache_put`` does, and RuntimeError after ``cache_close()``.
         """
-        self._cache.asked(self._cache.contains, args, kwargs)
+        self._cache.keys.asked(self._cache.contains, args, kwargs)
         key = self._cache.make_key(args, kwargs)
         result: _R = await self._cache.refresh(key, args, kwargs)
         return result
