@@ -271,4 +271,5 @@ class SharedCounters(Counters):
     @property
     def all_hits(self) -> int:
         """Hits of any kind, in all threads."""
-        return self.hits + self._values.hits() - self._forgotten
+        forgotten = self._forgotten  # first: a thread may be zeroing just now
+        return self.hits + self._values.hits() - forgotten

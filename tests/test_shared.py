@@ -916,7 +916,12 @@ def test_the_next_call_frees_what_is_overdue_E6(loops: Any) -> None:
     gc.collect()
     assert gone() is not None
     loops().run(function(2))
-    until(lambda: gc.collect() is not None and gone() is None)
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None
+
+    until(is_gone)
 
 
 def test_looking_frees_what_is_overdue_E6() -> None:
@@ -1115,7 +1120,11 @@ def test_no_counter_is_ever_below_zero_E8_B13() -> None:
             assert min(function.cache_stats()[:9]) >= 0
             time.sleep(0)
 
-    in_threads(lambda: asyncio.run(main()), clear)
+    def look() -> None:
+        while not done.is_set():
+            assert function.cache_info().hits >= 0
+
+    in_threads(lambda: asyncio.run(main()), clear, look)
 
 
 # E9: all the rest works
