@@ -2,7 +2,7 @@
 
 import builtins
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from typing import Any, TypeAlias
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that is no built-in one
 
@@ -17,9 +17,26 @@ def duplicate(error: BaseException) -> Any:
     return _duplicate(error, {})
 
 
-def _duplicate(error: BaseException, known: dict[int, BaseException]) -> Any:
+def twin_of(error: BaseException) -> Any:
+    """Return the same, but one that knows what *error* knows of where it was raised.
+
+    What either is told from now on the other does not know.
+    """
+    known: _Known = {}
+    twin = _duplicate(error, known)
+    for original, copy in known.values():
+        copy.__traceback__ = original.__traceback__
+        copy.__context__ = original.__context__
+    return twin
+
+
+#: Exceptions and their copies, by the ids of the former.
+_Known: TypeAlias = dict[int, tuple[BaseException, BaseException]]
+
+
+def _duplicate(error: BaseException, known: _Known) -> Any:
     if id(error) in known:
-        return known[id(error)]
+        return known[id(error)][1]
     kind = type(error)
     built_in = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
     args: Any = error.args
@@ -29,7 +46,7 @@ def _duplicate(error: BaseException, known: dict[int, BaseException]) -> Any:
         args = (getattr(error, "message", ""), [_duplicate(e, known) for e in members])
     make: Any = built_in.__new__
     twin = make(kind, *args)
-    known[id(error)] = twin
+    known[id(error)] = error, twin
     for base in kind.__mro__:
         for name, attribute in vars(base).items():
             if isinstance(attribute, _FIELDS) and not name.startswith("__"):

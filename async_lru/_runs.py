@@ -341,9 +341,8 @@ class Run:
             self._tell(error)
 
     def _tell(self, error: BaseException) -> None:
-        is_background = self._background
-        description = self._cache.describe(self.key) if is_background else ""
-        self._name = self._cache.name
+        cache, key = self._cache, self.key
+        self._name = cache.name
         waiters = [waiter for waiter in self._end() if not waiter.done()]
         if self.loop.is_closed():
             return
@@ -354,8 +353,9 @@ class Run:
         self._unheard = len(waiters)
         for waiter in waiters:
             waiter.set_exception(error)
-        if is_background:
-            self._report(error, f"failed in the background, for {description}")
+        if self._background:
+            call = cache.describe(key)
+            self._report(error, f"failed in the background, for {call}")
         elif not waiters:
             self._report(error, _UNHEARD)
 

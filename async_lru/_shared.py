@@ -7,7 +7,7 @@ from asyncio import (
 from collections.abc import Callable, Hashable
 from contextvars import Context
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ._cache import Cache
 from ._expiry import Expiry
@@ -67,9 +67,9 @@ class SharedCache(Cache):
     def fresh(self, key: Hashable) -> Any:
         """Return the value of *key* if a call that finds it is a plain hit, or MISSING."""
         entry = self.values.reader().find(key)
-        if entry is None:
+        if entry is None or not entry.live:
             return MISSING
-        held = entry.held
+        held = entry.held  # see _shared_calls
         value = self.fresh_value(held) if entry.live else MISSING
         if value is not MISSING:
             entry.used = True
@@ -130,7 +130,7 @@ class SharedCache(Cache):
         caller = None if current_run() is None else current_caller()
         waiter = loop.create_future()
         with self.lock:
-            self._check_open()
+            self.bind(loop)
             if purpose is not REFRESH and self.is_answered(key):
                 raise HasValue
             run = self.current_run(key)
@@ -146,7 +146,7 @@ class SharedCache(Cache):
                 self.counters.hits += not is_new
                 self.counters.joins += not is_new
         if run.loop is not loop:
-            Watch(cast("SharedRun", run), waiter)
+            Watch(run, waiter)
         try:
             if is_new:
                 run.begin(self._function, args, kwargs, caller)
@@ -195,17 +195,15 @@ class SharedTimedCache(SharedCache, TimedCache):
     def fresh_value(self, held: Any) -> Any:
         return held.value if held.fresh_until > monotonic() else MISSING
 
-    def ask(
-        self,
-        key: Hashable,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        purpose: Purpose = CALL,
-    ) -> "tuple[Run, Future[Any]]":
-        with self.lock:
+    def bind(self, loop: AbstractEventLoop) -> None:
+        super().bind(loop)
+        self._expiry.look_after()
+
+    def put_held(self, key: Hashable, held: Any, run: Run | None) -> Any:
+        dropped = super().put_held(key, held, run)
+        if not self.closed:  # what comes in while it closes needs no timer
             self._expiry.look_after()
-        return super().ask(key, args, kwargs, purpose=purpose)
+        return dropped
 
 
 class SharedStaleCache(SharedTimedCache, StaleCache):
@@ -220,15 +218,6 @@ class SharedExpiry(Expiry):
     """Deadlines whose timer is one of any loop that uses the cache."""
 
     __slots__ = ()
-
-    def add(
-        self,
-        deadline: Any,
-        key: Hashable,
-        loop: AbstractEventLoop | None,  # noqa: ARG002  # the cache belongs to none
-    ) -> None:
-        super().add(deadline, key, None)
-        self.look_after()
 
     def look_after(self) -> None:
         """Have the timer set in the running loop if no other loop sees to it."""

@@ -15,7 +15,8 @@ from ._keys import KEYWORDS, default_key
 from ._shared import SharedCache
 from ._values import MISSING
 
-# KeyError: this thread has had no hit yet. What is held must not stay in the frame of a
+# KeyError: this thread has had no hit yet. An entry that is live before and after held a
+# value in between; no two threads share the references of that question. What is held must not stay in the frame of a
 # call that waits; the entry may, for it holds nothing when its value has been dropped.
 
 
@@ -39,7 +40,7 @@ def shared_call_for_any(cache: SharedCache) -> Call:
         except TypeError:
             cache.keys.blame(args, kwargs)
             raise
-        if entry is not None:
+        if entry is not None and entry.live:
             held = entry.held
             if entry.live and (not reader.expires or held.fresh_until > monotonic()):
                 if not entry.used:
@@ -74,7 +75,7 @@ def shared_call_for_one_parameter(cache: SharedCache) -> Call:
             args = rest if argument is MISSING else (argument, *rest)
             cache.keys.blame(args, kwargs)
             raise
-        if entry is not None:
+        if entry is not None and entry.live:
             held = entry.held
             if entry.live and (not reader.expires or held.fresh_until > monotonic()):
                 if not entry.used:

@@ -2,15 +2,15 @@
 
 from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Final
 
-from ._failures import duplicate
+from ._failures import twin_of
 from ._loops import call_in
 from ._runs import Caller, Run
 
-#: Seconds between two looks at the loop of a run that calls in other loops wait for:
-#: one that is closed tells nobody.
-LOOK: Final = 1.0
+#: Seconds between two looks at a run that calls in other loops wait for.
+LOOK: Final = 0.5
 
 
 class RunLost(BaseException):
@@ -65,14 +65,6 @@ class SharedRun(Run):
     def _disown(self) -> None:
         with self._lock:
             super()._disown()
-
-    def is_left_by_its_loop(self, waiter: "Future[Any]") -> bool:
-        """Tell whether *waiter* would wait for ever, and forget it then."""
-        with self._lock:
-            # Waiters of a run that has ended otherwise are its no more.
-            if not (self.ended or self.loop.is_closed()) or not self._waiters:
-                return False
-            return self._waiters.pop(waiter, self) is not self
 
     # Ending
 
@@ -179,32 +171,40 @@ def _lose(waiters: "list[Future[Any]]") -> None:
 
 
 def _twin_of(error: BaseException) -> BaseException:
-    """Return an exception like *error* that tells the same story up to now."""
+    """Return an exception like *error* for another thread to raise."""
     try:
-        twin: BaseException = duplicate(error)
-        return twin.with_traceback(error.__traceback__)
+        twin: BaseException = twin_of(error)
+        return twin  # noqa: TRY300  # the only way out
     except Exception:  # noqa: BLE001  # its class does not let us
         return error
 
 
 class Watch:
-    """Looks after a call that waits for a run in another loop, which may die."""
+    """Looks after a call that waits for a run in another loop, which may die.
 
-    __slots__ = ("_run", "_timer", "_waiter")
+    A loop that is closed tells nobody, nor does one that was interrupted when it was
+    about to. What is on its way when the end of the run is seen has come at the next look.
+    """
 
-    def __init__(self, run: SharedRun, waiter: "Future[Any]") -> None:
+    __slots__ = ("_is_over", "_run", "_timer", "_waiter")
+
+    def __init__(self, run: Run, waiter: "Future[Any]") -> None:
         self._run = run
         self._waiter = waiter
+        self._is_over = False
         self._timer = self._set_timer()
         waiter.add_done_callback(self._end)
 
     def _set_timer(self) -> TimerHandle:
-        return self._waiter.get_loop().call_later(LOOK, self._look)
+        # The context of the call would live as long as the timer.
+        loop = self._waiter.get_loop()
+        return loop.call_later(LOOK, self._look, context=Context())
 
     def _look(self) -> None:
-        if self._run.is_left_by_its_loop(self._waiter):
+        if self._is_over:
             _lose([self._waiter])
         else:
+            self._is_over = self._run.ended or self._run.loop.is_closed()
             self._timer = self._set_timer()
 
     def _end(self, _: object) -> None:

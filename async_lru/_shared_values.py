@@ -3,6 +3,7 @@
 from _thread import get_ident
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from math import inf
 from threading import RLock
 from typing import Any, Final, TypeAlias
 
@@ -23,8 +24,8 @@ class Entry:
         self.key = key
         #: MISSING before the value is stored, and after it was dropped.
         self.held: Any = MISSING
-        #: None before, True while it holds a value, False after. Changes so that what
-        #: is read of ``held`` first is the value if this is true then.
+        #: None before, True while it holds a value, and then False for good. What is read
+        #: of ``held`` while no lock is held is a value if this is true before and after.
         self.live: bool | None = None
         self.used = False
 
@@ -53,6 +54,21 @@ Find: TypeAlias = Callable[[Hashable], "Entry | None"]
 _NOBODYS: Final = Entry(None)
 
 
+class _Map:
+    """Entries by their keys, and what is replaced with them."""
+
+    __slots__ = ("entries", "hand", "is_adding")
+
+    def __init__(
+        self, entries: dict[Hashable, Entry], hand: "OrderedDict[Entry, None]"
+    ) -> None:
+        self.entries = entries
+        #: The entries that hold a value, oldest first.
+        self.hand = hand
+        #: Whether a key is being added just now.
+        self.is_adding = False
+
+
 class SharedValues:
     """Takes the place of ``Values`` where hits come from many threads at once.
 
@@ -60,40 +76,25 @@ class SharedValues:
     changes are made under *lock*. Eviction is second chance, also known as CLOCK: the
     oldest value goes, but one that was used is made the newest instead.
 
-    A key's ``__eq__`` may change anything, or raise, while a key is looked up. So each
-    change is one operation of the map, which a dict stands, and all that follows from
-    it is done at once, by entry. What a dict does not stand is to be cleared, and to be
-    given a key in the middle of being given it, which it may have twice then: a copy
-    takes its place, and whoever finds the map replaced has to begin anew.
+    A key's ``__eq__`` may change anything, or raise, while a key is looked up, and a
+    signal handler may change anything between two lines. So an entry that was dropped is
+    never used again, whoever drops it; each step is one operation of a map, which maps
+    stand; and what was found is looked at once more after the last such step. What a
+    dict does not stand is to be cleared, and to be given a key in the middle of being
+    given it, which it may have twice then: another map takes its place, and whoever
+    finds that has to begin anew.
     """
 
-    __slots__ = (
-        "_adding",
-        "_entries",
-        "_expires",
-        "_hand",
-        "_lock",
-        "_maxsize",
-        "_serves",
-        "readers",
-    )
+    __slots__ = ("_expires", "_lock", "_map", "_maxsize", "_serves", "readers")
 
     def __init__(self, maxsize: int | None, lock: RLock, *, expires: bool) -> None:
-        self._maxsize = maxsize
+        self._maxsize = inf if maxsize is None else maxsize
         self._lock = lock
         self._expires = expires
+        self._serves = True
         #: By the thread's identifier, which a later thread may have again.
         self.readers: dict[int, Reader] = {}
-        self._begin()
-
-    def _begin(self) -> None:
-        self._entries: dict[Hashable, Entry] = {}
-        #: Whether a key is being added to the map.
-        self._adding = False
-        #: The entries that hold a value, oldest first.
-        self._hand: OrderedDict[Entry, None] = OrderedDict()
-        self._serves = True
-        self._renew_readers()
+        self._map = _Map({}, OrderedDict())
 
     # Hits
 
@@ -104,8 +105,7 @@ class SharedValues:
         except KeyError:
             with self._lock:
                 reader = Reader(self._find(), expires=self._expires)
-                self.readers[get_ident()] = reader
-                return reader
+                return self.readers.setdefault(get_ident(), reader)
 
     def hits(self) -> int:
         """Return how many hits all threads have had."""
@@ -122,27 +122,27 @@ class SharedValues:
 
     def _find(self) -> Find:
         """Return what one thread finds entries with, which is an object of its own."""
-        return self._entries.get if self._serves else _nothing
+        return self._map.entries.get if self._serves else _nothing
 
     # All else
 
     def __len__(self) -> int:
-        return len(self._hand)
+        return len(self._map.hand)
 
     def items(self) -> list[tuple[Hashable, Any]]:
         """Return all keys and what is held for them."""
-        held = [(entry.key, entry.held) for entry in list(self._entries.values())]
+        held = [(entry.key, entry.held) for entry in list(self._map.entries.values())]
         return [item for item in held if item[1] is not MISSING]
 
     def get(self, key: Hashable, default: Any) -> Any:
         """Return what is held for *key*, or *default*."""
-        entry = self._entries.get(key)
+        entry = self._map.entries.get(key)
         held = MISSING if entry is None else entry.held
         return default if held is MISSING else held
 
     def use(self, key: Hashable) -> None:
         """Give the value of *key* a second chance, if it is there."""
-        self._entries.get(key, _NOBODYS).used = True
+        self._map.entries.get(key, _NOBODYS).used = True
 
     def insert(
         self, key: Hashable, value: Any, source: Source | None
@@ -152,58 +152,62 @@ class SharedValues:
         Returns the value that it replaces and the one that it evicts, or MISSING; None
         if it was not stored.
         """
-        entries, entry = self._add(Entry(key))
         evicted = MISSING
-        while not entry.live and self._is_full():
-            victim = self._victim()
-            evicted = self._drop(victim)
-            self._forget(victim)
-        # Whatever the keys have done so far, nothing comes in between from here on.
-        is_wanted = source is None or source.joinable
-        if entries is self._entries and entry.live is not False and is_wanted:
-            former, entry.held = entry.held, value
-            entry.live, entry.used = True, False
-            self._hand[entry] = None
-            self._hand.move_to_end(entry)
-            return former, evicted
-        if entries is self._entries and not entry.live:
-            self._drop(entry)
-            self._forget(entry)
-        return self.insert(key, value, source) if is_wanted else None
+        while source is None or source.joinable:
+            found, entry = self._add(Entry(key))
+            while not entry.live and len(found.hand) >= self._maxsize:
+                evicted = self._evict(found.hand)
+            # Nothing is compared from here on, so that what is true stays true.
+            if found is not self._map:
+                continue
+            found.hand[entry] = None
+            is_wanted = source is None or source.joinable
+            fits = len(found.hand) <= self._maxsize and entry.live is not False
+            if is_wanted and fits:
+                former, entry.held = entry.held, value
+                entry.used = former is not MISSING
+                entry.live = True
+                return former, evicted
+            if not entry.live:
+                self._drop(entry)
+                self._forget(entry)
+        return None
 
-    def _add(self, new: Entry) -> tuple[dict[Hashable, Entry], Entry]:
+    def _add(self, new: Entry) -> tuple[_Map, Entry]:
         """Return the map and what it has for the key of *new*, which is added if need be."""
-        if self._adding:
-            self._entries = self._entries.copy()
+        if self._map.is_adding:
+            self._map = _Map(self._map.entries.copy(), self._map.hand)
             self._renew_readers()
-        entries = self._entries
-        self._adding = True
+        there = self._map
+        there.is_adding = True
         try:
-            return entries, entries.setdefault(new.key, new)
+            return there, there.entries.setdefault(new.key, new)
         finally:
-            if entries is self._entries:
-                self._adding = False
+            there.is_adding = False
 
-    def _is_full(self) -> bool:
-        return self._maxsize is not None and len(self._hand) >= self._maxsize
-
-    def _victim(self) -> Entry:
-        """Return the entry that is to go, and give used ones before it another round."""
-        hand = self._hand
-        for _ in range(SECOND_CHANCES):
-            entry = next(iter(hand))
-            if not entry.used:
-                return entry
+    def _evict(self, hand: "OrderedDict[Entry, None]") -> Any:
+        """Drop and return the oldest value, but give used ones another round."""
+        for chances in range(SECOND_CHANCES, -1, -1):
+            try:
+                entry, _ = hand.popitem(last=False)
+            except KeyError:  # pragma: no cover  # a signal handler has dropped them
+                break
+            if not entry.used or not chances:
+                evicted = self._drop(entry)
+                self._forget(entry)
+                return evicted
             entry.used = False
-            hand.move_to_end(entry)
-        return next(iter(hand))
+            hand[entry] = None
+            if not entry.live:  # pragma: no cover  # a signal handler came in between
+                hand.pop(entry, None)
+        return MISSING  # pragma: no cover
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
         """Take a value out and return it, or MISSING; if it is *only*, where given."""
         if only is MISSING:
-            entry = self._entries.pop(key, None)
+            entry = self._map.entries.pop(key, None)
             return MISSING if entry is None else self._drop(entry)
-        entry = self._entries.get(key)
+        entry = self._map.entries.get(key)
         if entry is None or entry.held is not only:
             return MISSING
         self._drop(entry)
@@ -212,40 +216,35 @@ class SharedValues:
 
     def _drop(self, entry: Entry) -> Any:
         """Let an entry hold nothing any more, and return what it held."""
-        self._hand.pop(entry, None)
-        entry.live = False
+        entry.live = False  # first: nobody is to store anything in it
+        self._map.hand.pop(entry, None)
         held, entry.held = entry.held, MISSING
         return held
 
     def _forget(self, entry: Entry) -> None:
-        """Take an entry that holds nothing out of the map."""
-        found = self._entries.pop(entry.key, None)
+        """Take an entry that was dropped out of the map."""
+        found = self._map.entries.pop(entry.key, None)
         if found is not None and found.live is not False:  # put in just now, by a key
-            entries, there = self._add(found)
-            if entries is not self._entries or there is not found:
+            added_to, there = self._add(found)
+            if added_to is not self._map or there is not found:
                 self._drop(found)
 
     def clear(self) -> list[tuple[Hashable, Any]]:
         """Take all values out and return them with their keys."""
-        entries = list(self._hand)
-        self._begin()
-        items = [(entry.key, entry.held) for entry in entries]
-        for entry in entries:  # a hit may have found it just now
-            entry.live = False
-            entry.held = MISSING
-        return items
+        former, self._map = self._map, _Map({}, OrderedDict())
+        self._serves = True
+        self._renew_readers()
+        # A hit may have found one just now.
+        return [(entry.key, self._drop(entry)) for entry in list(former.hand)]
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
         """Go on in a child process: a thread that was changing the map is gone."""
         was_changing = not self._lock.acquire(blocking=False)
         self._lock = lock
-        self._adding = False
-        if not was_changing:
-            return
-        entries = list(self._entries.values())
-        self._hand = OrderedDict.fromkeys(
-            entry for entry in entries if entry.held is not MISSING
-        )
+        if was_changing:
+            entries = self._map.entries
+            live = [entry for entry in list(entries.values()) if entry.live]
+            self._map = _Map(entries, OrderedDict.fromkeys(live))
 
 
 def _nothing(key: Hashable) -> Entry | None:  # noqa: ARG001

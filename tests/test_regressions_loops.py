@@ -543,3 +543,123 @@ def test_a_signal_handler_asks_at_any_step_and_values_still_expire_B15_A7(
     options: dict[str, Any],
 ) -> None:
     run_alone(ask_in_a_signal_handler, size, work.__name__, stride, options)
+
+
+# What signal handlers do, and other threads store, at each step of a shared cache.
+
+
+def act_at_each_step(work: str, action: str) -> None:
+    @alru_cache(maxsize=3, shared=True)
+    async def function(key: int) -> int:
+        return key
+
+    keys = range(10)
+
+    def act() -> None:
+        if action == "clear":
+            function.cache_clear()
+        elif action == "invalidate all":
+            for key in keys:
+                function.cache_invalidate(key)
+        elif action == "put same":
+            function.cache_put(9, 9)
+        else:
+            for key in (5, 6, 7):
+                function.cache_put(key, key)
+
+    async def do() -> None:
+        if work == "put":
+            function.cache_put(9, 9)
+        elif work == "put again":
+            function.cache_put(1, 1)
+        elif work == "refresh":
+            assert await function.cache_refresh(9) == 9
+        elif work == "invalidate":
+            function.cache_invalidate(1)
+        else:
+            assert await function(9) == 9
+
+    async def main() -> None:
+        each = StepByStep(lambda: signal.raise_signal(signal.SIGTERM), 2)
+        while not each.passed:
+            function.cache_clear()
+            for key in (1, 2, 3):
+                function.cache_put(key, key)
+                await function(key)
+            with each.next_step():
+                await do()
+            held = [key for key in keys if function.cache_contains(key)]
+            assert function.cache_info().currsize == len(held), f"step {each.at}"
+            assert len(held) <= 3, f"step {each.at}"
+            for key in keys:
+                assert await function(key) == key
+            held = [key for key in keys if function.cache_contains(key)]
+            assert function.cache_info().currsize == len(held) == 3, f"step {each.at}"
+
+    signal.signal(signal.SIGTERM, lambda *_: act())
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("work", ["put", "put again", "call", "refresh", "invalidate"])
+@pytest.mark.parametrize(
+    "action", ["clear", "invalidate all", "put others", "put same"]
+)
+def test_a_signal_handler_changes_a_shared_cache_at_any_step_B15_E9(
+    work: str, action: str
+) -> None:
+    run_alone(act_at_each_step, work, action)
+
+
+class KeyThatGoesSlowly:
+    """A key that is hashed only when its thread is let go on, from a moment on."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.is_asked = threading.Event()
+
+    def __hash__(self) -> int:
+        self.is_asked.set()
+        self.go_on.wait(LIMIT)
+        return 1
+
+
+def store_at_each_step_of_a_hit(ttl: float | None) -> None:
+    @alru_cache(maxsize=1, ttl=ttl, shared=True)
+    async def function(key: object) -> object:
+        return "value"
+
+    async def main() -> None:
+        def store() -> None:
+            slow.go_on.set()
+            storing.join(LIMIT)
+
+        each = StepByStep(store)
+        waited = threading.Event()
+        while not waited.is_set():
+            slow = KeyThatGoesSlowly()
+            function.cache_clear()
+            function.cache_put("slow", slow)
+            slow.go_on.clear()
+            slow.is_asked.clear()
+            # It has made a place for its value, and now lets go of the other one.
+            storing = threading.Thread(target=function.cache_put, args=("value", 1))
+            storing.start()
+            slow.is_asked.wait(LIMIT)
+            # A call that has found no value waits for the lock, which ends all this.
+            waiting = threading.Timer(1, lambda: (waited.set(), store()))
+            waiting.start()
+            with each.next_step():
+                answer = await function(1)
+            waiting.cancel()
+            store()
+            assert answer == "value", f"step {each.at}"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("ttl", [None, 3600])
+def test_another_thread_stores_at_any_step_of_a_shared_hit_B13_E10(
+    ttl: float | None,
+) -> None:
+    run_alone(store_at_each_step_of_a_hit, ttl)

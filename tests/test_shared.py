@@ -20,7 +20,7 @@ import pytest
 
 from async_lru import AlruCacheWrapper, alru_cache
 
-from conftest import needs_refcount, needs_refcount_of_functions
+from conftest import Timers, needs_refcount, needs_refcount_of_functions
 
 SECONDS = 20
 
@@ -525,6 +525,37 @@ def test_the_loop_that_runs_gets_what_ends_it_when_it_has_no_waiter_E3(
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not tell before 3.11")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_loop_that_is_interrupted_while_it_tells_others_is_left_E3(
+    loops: Any, fails: bool
+) -> None:
+    """It has taken the waiters out of its run then, and told none of them."""
+
+    class Interrupting(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *args: Any, **options: Any) -> Any:
+            if threading.current_thread() is first.thread and interrupting:
+                interrupting.clear()
+                raise KeyboardInterrupt
+            return super().call_soon_threadsafe(*args, **options)
+
+    function, runs = controlled()
+    first, other = loops(), loops(Interrupting())
+    first.start(function(1))
+    until(lambda: runs)
+    waiting = other.start(function(1))
+    until(lambda: joins(function) == 1)
+    interrupting = [True]
+    if fails:
+        runs[0].fail(ZeroDivisionError())
+        until(lambda: len(runs) == 2)
+        runs[1].succeed("value")
+    else:
+        runs[0].succeed("value")
+    assert waiting.result(SECONDS) == "value"
+    assert len(runs) == 1 + fails
+    assert isinstance(first.raised, KeyboardInterrupt)
+
+
 def test_a_run_that_cancels_itself_cancels_all_waiters_E3_A5(loops: Any) -> None:
     function, runs = controlled()
     first, second = loops(), loops()
@@ -665,6 +696,53 @@ def test_each_loop_gets_an_exception_of_its_own_E5(loops: Any) -> None:
     for each in got:
         assert "runs[-1].future" in "".join(traceback.format_exception(each))
     assert not any(place.reports for place in places)
+
+
+def test_exceptions_of_other_loops_tell_the_whole_story_E5(loops: Any) -> None:
+    runs: list[Started] = []
+
+    @alru_cache(shared=True)
+    async def function() -> None:
+        runs.append(Started(()))
+        await runs[-1].future
+        try:
+            try:
+                raise KeyError("the cause")
+            except KeyError as cause:
+                raise LookupError("the context") from cause
+        except LookupError:
+            raise ValueError("the failure")  # noqa: B904  # which is its context
+
+    calls = [loops().start(function()) for _ in range(2)]
+    until(lambda: joins(function) == 1)
+    runs[0].succeed()
+    errors: list[Any] = [call.exception(SECONDS) for call in calls]
+    told = ["".join(traceback.format_exception(error)) for error in errors]
+    for story in told:
+        for each in ("the cause", "the context", "the failure"):
+            assert f'Error("{each}")' in story
+    assert errors[0] is not errors[1]
+
+
+def test_causes_are_not_shared_by_threads_either_E5(loops: Any) -> None:
+    runs: list[Started] = []
+
+    @alru_cache(shared=True)
+    async def function() -> None:
+        runs.append(Started(()))
+        await runs[-1].future
+        try:
+            raise KeyError("the cause")
+        except KeyError as cause:
+            raise ValueError("the failure") from cause
+
+    calls = [loops().start(function()) for _ in range(2)]
+    until(lambda: joins(function) == 1)
+    runs[0].succeed()
+    causes: list[Any] = [call.exception(SECONDS).__cause__ for call in calls]
+    assert causes[0] is not causes[1]
+    for cause in causes:
+        assert 'KeyError("the cause")' in "".join(traceback.format_exception(cause))
 
 
 def test_an_exception_that_cannot_be_copied_is_told_all_the_same_E5(loops: Any) -> None:
@@ -1187,6 +1265,33 @@ def test_a_closed_cache_serves_nobody_until_it_is_opened_E9_A9() -> None:
     assert asyncio.run(function(1)) == 1
     assert asyncio.run(function(1)) == 1
     assert runs == [1, 1]
+
+
+@pytest.mark.parametrize("closed_first", [False, True])
+async def test_a_closed_cache_sets_no_timer_E9_A9(
+    timers: Timers, closed_first: bool
+) -> None:
+    """Neither for what comes in while it closes, nor for a call that is refused."""
+
+    @alru_cache(ttl=3600, shared=True)
+    async def function(x: int) -> int:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return x
+
+    await function(1)
+    assert timers.armed
+    call = asyncio.ensure_future(function(2))
+    await asyncio.sleep(0)
+    if closed_first:
+        await asyncio.gather(call, function.cache_close(wait=True))
+    else:
+        await call
+        await function.cache_close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await function(3)
+    assert not timers.armed
+    assert function.cache_contains(2)
 
 
 def test_what_comes_in_while_closing_is_served_to_nobody_E9_A9(loops: Any) -> None:
