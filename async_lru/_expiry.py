@@ -82,7 +82,7 @@ class Expiry:
         self._when = inf
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        if not is_finalizing():  # when what this module knows may be gone
+        if not is_finalizing():  # pragma: no branch  # what is known here may be gone
             self.disarm()
 
     def add(

@@ -168,7 +168,7 @@ class SharedValues:
                 entry.used = former is not MISSING
                 entry.live = True
                 return former, evicted
-            if not entry.live:
+            if not entry.live:  # pragma: no branch
                 self._drop(entry)
                 self._forget(entry)
         return None
