@@ -1,5 +1,6 @@
 """Deadlines, earliest first, and the one timer that keeps them."""
 
+import sys
 import weakref
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Hashable
@@ -80,8 +81,9 @@ class Expiry:
         self._timer: TimerHandle | None = None
         self._when = inf
 
-    def __del__(self) -> None:
-        self.disarm()
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # when what this module knows may be gone
+            self.disarm()
 
     def add(
         self, deadline: Deadline, key: Hashable, loop: AbstractEventLoop | None

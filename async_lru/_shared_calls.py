@@ -16,8 +16,9 @@ from ._shared import SharedCache
 from ._values import MISSING
 
 # KeyError: this thread has had no hit yet. An entry that is live before and after held a
-# value in between; no two threads share the references of that question. What is held must not stay in the frame of a
-# call that waits; the entry may, for it holds nothing when its value has been dropped.
+# value in between, which no look at an object that all threads use has to tell. What is
+# held must not stay in the frame of a call that waits; the entry may, for it holds nothing
+# when its value has been dropped.
 
 
 def shared_call_for_any(cache: SharedCache) -> Call:

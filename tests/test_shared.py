@@ -20,7 +20,11 @@ import pytest
 
 from async_lru import AlruCacheWrapper, alru_cache
 
-from conftest import Timers, needs_refcount, needs_refcount_of_functions
+from conftest import Timers, needs_refcount, needs_refcount_of_functions, steps
+
+needs_groups = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="exception groups are new in 3.11"
+)
 
 SECONDS = 20
 
@@ -524,7 +528,6 @@ def test_the_loop_that_runs_gets_what_ends_it_when_it_has_no_waiter_E3(
     assert call.result(SECONDS) == 2
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not tell before 3.11")
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_loop_that_is_interrupted_while_it_tells_others_is_left_E3(
     loops: Any, fails: bool
@@ -556,6 +559,7 @@ def test_a_loop_that_is_interrupted_while_it_tells_others_is_left_E3(
     assert isinstance(first.raised, KeyboardInterrupt)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks do not tell before 3.11")
 def test_a_run_that_cancels_itself_cancels_all_waiters_E3_A5(loops: Any) -> None:
     function, runs = controlled()
     first, second = loops(), loops()
@@ -1891,3 +1895,116 @@ async def test_what_a_hash_raises_reaches_the_caller_B9() -> None:
     for function in (several, one, with_key):
         with pytest.raises(TypeError, match="broken"):
             await function(Broken())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "cause",
+        "context",
+        pytest.param("group", marks=needs_groups),
+    ],
+)
+def test_each_loop_is_told_the_whole_story_E5(loops: Any, kind: str) -> None:
+    go_on = threading.Event()
+
+    def divide() -> float:
+        return 1 / 0
+
+    @alru_cache(shared=True)
+    async def function() -> None:
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+        try:
+            divide()
+        except ZeroDivisionError as error:
+            if kind == "cause":
+                raise LookupError from error
+            if kind == "context":
+                raise LookupError  # noqa: B904
+            failures = [error]
+        raise ExceptionGroup("group", failures)
+
+    calls = [loops().start(function()) for _ in range(3)]
+    until(lambda: joins(function) == 2)
+    go_on.set()
+    for call in calls:
+        story = "".join(traceback.format_exception(call.exception(SECONDS)))
+        assert "in divide" in story
+        assert "in function" in story
+
+
+def test_a_closed_cache_sets_no_timer_E9_A9_B4() -> None:
+    function, runs = controlled(ttl=60)
+
+    async def main() -> None:
+        timers = Timers(asyncio.get_running_loop())
+        call = asyncio.ensure_future(function(1))
+        await steps()
+        closing = asyncio.ensure_future(function.cache_close(wait=True))
+        await steps()
+        runs[0].future.set_result(1)
+        assert await call == 1
+        await closing
+        assert function.cache_contains(1)
+        with pytest.raises(RuntimeError, match="closed"):
+            await function(2)
+        assert not timers.armed
+        function.cache_open()
+        function.cache_put(1, 1)
+        assert len(timers.armed) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("ttl", [None, 60])
+def test_a_value_may_come_in_at_any_moment_of_a_hit_E10_B13(ttl: float | None) -> None:
+    """Another thread, half-way through a put, goes on after a few steps of a call."""
+    function, _ = counted(maxsize=1, ttl=ttl)
+
+    class Slow:
+        act: Callable[[], object] = staticmethod(lambda: None)
+
+        def __hash__(self) -> int:
+            self.act()
+            return 1
+
+    def answer_when_put_after(step: int) -> Any:
+        evicted = Slow()
+        function.cache_clear()
+        function.cache_put("old", evicted)
+        half_way, go_on = threading.Event(), threading.Event()
+        evicted.act = lambda: (half_way.set(), go_on.wait(SECONDS))
+        putting = threading.Thread(target=function.cache_put, args=("new", "key"))
+        steps_left = step
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal steps_left
+            frame.f_trace_opcodes = True
+            steps_left -= event == "opcode"
+            # Before it asks for the lock, which the other thread has.
+            if steps_left <= 0 or frame.f_code.co_name == "answer":
+                go_on.set()
+                putting.join(SECONDS)
+            return trace
+
+        call = function("key")
+        putting.start()
+        assert half_way.wait(SECONDS)
+        former = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            call.send(None)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            sys.settrace(former)
+            go_on.set()
+            putting.join(SECONDS)
+        raise AssertionError("the call waits")
+
+    async def main() -> None:
+        for step in range(1, 80):
+            assert answer_when_put_after(step) == "new"
+
+    asyncio.run(main())
