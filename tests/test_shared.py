@@ -1651,6 +1651,35 @@ def test_what_a_key_puts_while_its_old_value_expires_stays_E9_B1_B15(at: int) ->
     assert at > 2 or compared > at
 
 
+@pytest.mark.parametrize("at", range(10))
+def test_what_a_key_puts_while_another_makes_room_stays_E9_B1_B15(at: int) -> None:
+    function, _ = counted(maxsize=2)
+    used, compared = Key("used"), 0
+
+    def count() -> None:
+        nonlocal compared
+        compared += 1
+        if compared == at + 1:
+            function.cache_put("new", Key("a"))
+        else:
+            used.act = count
+
+    async def main() -> None:
+        await function(used)
+        await function(used)
+        await function(Key("evicted"))
+        used.act = count
+        await function(Key("a"))
+        used.act = lambda: None
+        assert function.cache_info().currsize == 2
+        if compared > at:
+            assert await function(Key("a")) == "new"
+        else:
+            assert (await function(Key("a"))).name == "a"
+
+    asyncio.run(main())
+
+
 def test_a_key_that_changes_its_hash_is_evicted_all_the_same_E9() -> None:
     class Fickle:
         number = 1
