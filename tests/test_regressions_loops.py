@@ -660,6 +660,9 @@ def store_at_each_step_of_a_hit(ttl: float | None) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="tuples ask for a hash but once from 3.14 on"
+)
 @pytest.mark.parametrize("ttl", [None, 3600])
 def test_another_thread_stores_at_any_step_of_a_shared_hit_B13_E10(
     ttl: float | None,

@@ -1986,6 +1986,9 @@ def test_a_closed_cache_sets_no_timer_E9_A9_B4() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="tuples ask for a hash but once from 3.14 on"
+)
 @pytest.mark.parametrize("ttl", [None, 60])
 def test_a_value_may_come_in_at_any_moment_of_a_hit_E10_B13(ttl: float | None) -> None:
     """Another thread, half-way through a put, goes on after a few steps of a call."""
