@@ -153,15 +153,16 @@ class SharedValues:
         if it was not stored.
         """
         evicted = MISSING
-        while source is None or source.joinable:
+        while True:
             found, entry = self._add(Entry(key))
-            while not entry.live and len(found.hand) >= self._maxsize:
-                evicted = self._evict(found.hand)
-            # Nothing is compared from here on, so that what is true stays true.
+            is_wanted = source is None or source.joinable
             if found is not self._map:
                 continue
+            if is_wanted and entry.live is None and len(found.hand) >= self._maxsize:
+                evicted = self._evict(found.hand)
+                continue
+            # Nothing was compared since the key was found, so all of this is still true.
             found.hand[entry] = None
-            is_wanted = source is None or source.joinable
             fits = len(found.hand) <= self._maxsize and entry.live is not False
             if is_wanted and fits:
                 former, entry.held = entry.held, value
@@ -171,7 +172,8 @@ class SharedValues:
             if not entry.live:  # pragma: no branch
                 self._drop(entry)
                 self._forget(entry)
-        return None
+            if not is_wanted:
+                return None
 
     def _add(self, new: Entry) -> tuple[_Map, Entry]:
         """Return the map and what it has for the key of *new*, which is added if need be."""

@@ -180,7 +180,7 @@ class StaleCache(TimedCache):
             if value is MISSING or waiter.done() or run.ended:
                 return
             waiter.set_result(value)
-            if self.current_run(key) is run:
+            if run.joinable:
                 run.leave_behind(waiter)
             else:
                 run.leave(waiter)

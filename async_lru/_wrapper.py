@@ -88,8 +88,8 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         that of a run would, and is the most recently used.
 
         Raises TypeError if an argument is not hashable or the function does not take
-        these arguments, and RuntimeError without a running event loop, to which the
-        cache then belongs, or after ``cache_close()``.
+        these arguments, and RuntimeError after ``cache_close()``, or without a running
+        event loop, to which the cache then belongs; one that is ``shared`` needs none.
         """
         self._cache.keys.asked(self._cache.contains, args, kwargs)
         self._cache.put(self._cache.make_key(args, kwargs), value)

@@ -351,8 +351,10 @@ def test_a_run_in_the_background_is_cancelled_from_another_thread_B13_A8(
 
 
 @contextmanager
-def loop_in_a_thread() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
+def loop_in_a_thread(
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> Iterator[asyncio.AbstractEventLoop]:
+    loop = loop or asyncio.new_event_loop()
     loop.set_debug(True)
     loop.slow_callback_duration = 3600
     thread = threading.Thread(target=loop.run_forever)
@@ -666,3 +668,63 @@ def test_another_thread_stores_at_any_step_of_a_shared_hit_B13_E10(
     ttl: float | None,
 ) -> None:
     run_alone(store_at_each_step_of_a_hit, ttl)
+
+
+# A caller in another loop leaves a run of a shared cache while it fails.
+
+
+class Jumping(asyncio.SelectorEventLoop):
+    """An event loop whose time can be set forward."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+def leave_at_each_step_of_a_failure() -> None:
+    failing: asyncio.Future[Any]
+    told: set[str] = set()
+
+    @alru_cache(ttl=0.001, stale_if_error=3600, stale_if_slow=100, shared=True)
+    async def function(key: int) -> Any:
+        return await failing
+
+    async def main() -> None:
+        nonlocal failing
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, report: told.add(report["message"]))
+
+        def leave() -> None:
+            elsewhere.ahead = 1000
+            elsewhere.call_soon_threadsafe(int)
+            concurrent.futures.wait([theirs], 0.02)  # it may wait for a lock
+
+        each = StepByStep(leave, 5)
+        while not each.passed:
+            failing = loop.create_future()
+            function.cache_clear()
+            function.cache_put("old", 1)
+            await asyncio.sleep(0.002)
+            mine = asyncio.ensure_future(function(1))
+            await steps()
+            theirs = asyncio.run_coroutine_threadsafe(function(1), elsewhere)
+            while not function.cache_stats().joins:
+                await asyncio.sleep(0)
+            mine.cancel()
+            await steps()
+            with each.next_step():
+                failing.set_exception(ZeroDivisionError())
+                await steps()
+            assert theirs.result(5) == "old"
+            elsewhere.ahead = 0
+        assert len(told) == 1
+        assert "failed in the background" in told.pop()
+
+    elsewhere = Jumping()
+    with loop_in_a_thread(elsewhere):
+        asyncio.run(main())
+
+
+def test_a_caller_leaves_a_failing_run_at_any_step_B3_C13_E9() -> None:
+    run_alone(leave_at_each_step_of_a_failure)

@@ -353,7 +353,7 @@ def test_a_failure_is_shared_and_not_kept_E2_A4(loops: Any) -> None:
     function, runs = controlled()
     here, there = loops(), loops()
     calls = [here.start(function(1)), there.start(function(1))]
-    until(lambda: joins(function) == 1)
+    until(lambda: runs and joins(function) == 1)
     runs[0].fail(ZeroDivisionError())
     for call in calls:
         with pytest.raises(ZeroDivisionError):
@@ -500,7 +500,7 @@ def test_what_ends_a_thread_is_not_told_in_others_E3(
     first.start(function(1))
     until(lambda: runs)
     call = second.start(function(1))
-    until(lambda: joins(function) == 1)
+    until(lambda: runs and joins(function) == 1)
     runs[0].loop.call_soon_threadsafe(runs[0].future.set_exception, kind())
     until(lambda: len(runs) == 2)
     runs[1].succeed(2)
@@ -566,7 +566,7 @@ def test_a_run_that_cancels_itself_cancels_all_waiters_E3_A5(loops: Any) -> None
     calls = [first.start(function(1))]
     until(lambda: runs)
     calls.append(second.start(function(1)))
-    until(lambda: joins(function) == 1)
+    until(lambda: runs and joins(function) == 1)
     runs[0].fail(asyncio.CancelledError("itself"))
     for call in calls:
         until(call.done)
@@ -687,7 +687,7 @@ def test_each_loop_gets_an_exception_of_its_own_E5(loops: Any) -> None:
     function, runs = controlled()
     places = [loops() for _ in range(3)]
     calls = [place.start(function(1)) for place in places for _ in range(2)]
-    until(lambda: joins(function) == 5)
+    until(lambda: runs and joins(function) == 5)
     error = CustomError(7, hint="why")
     runs[0].fail(error)
     got = [call.exception(SECONDS) for call in calls]
@@ -718,7 +718,7 @@ def test_exceptions_of_other_loops_tell_the_whole_story_E5(loops: Any) -> None:
             raise ValueError("the failure")  # noqa: B904  # which is its context
 
     calls = [loops().start(function()) for _ in range(2)]
-    until(lambda: joins(function) == 1)
+    until(lambda: runs and joins(function) == 1)
     runs[0].succeed()
     errors: list[Any] = [call.exception(SECONDS) for call in calls]
     told = ["".join(traceback.format_exception(error)) for error in errors]
@@ -741,7 +741,7 @@ def test_causes_are_not_shared_by_threads_either_E5(loops: Any) -> None:
             raise ValueError("the failure") from cause
 
     calls = [loops().start(function()) for _ in range(2)]
-    until(lambda: joins(function) == 1)
+    until(lambda: runs and joins(function) == 1)
     runs[0].succeed()
     causes: list[Any] = [call.exception(SECONDS).__cause__ for call in calls]
     assert causes[0] is not causes[1]
@@ -756,7 +756,7 @@ def test_an_exception_that_cannot_be_copied_is_told_all_the_same_E5(loops: Any) 
 
     function, runs = controlled()
     calls = [loops().start(function(1)) for _ in range(2)]
-    until(lambda: joins(function) == 1)
+    until(lambda: runs and joins(function) == 1)
     runs[0].fail(StubbornError())
     for call in calls:
         assert type(call.exception(SECONDS)) is StubbornError
@@ -1352,7 +1352,7 @@ def test_a_stale_value_saves_callers_in_all_loops_from_an_error_E9_C8(
     calls = [first.start(function(1))]
     until(lambda: runs)
     calls.append(second.start(function(1)))
-    until(lambda: joins(function) == 1)
+    until(lambda: runs and joins(function) == 1)
     runs[0].fail(ZeroDivisionError())
     assert [call.result(SECONDS) for call in calls] == ["old", "old"]
     assert second.run(function(1)) == "old"  # not before stale_retry
@@ -1649,6 +1649,35 @@ def test_what_a_key_puts_while_its_old_value_expires_stays_E9_B1_B15(at: int) ->
     assert function.cache_info().currsize == 1 + (compared > at)
     assert function.cache_contains(Key("b")) is (compared > at)
     assert at > 2 or compared > at
+
+
+@pytest.mark.parametrize("at", range(10))
+def test_what_a_key_puts_while_another_makes_room_stays_E9_B1_B15(at: int) -> None:
+    function, _ = counted(maxsize=2)
+    used, compared = Key("used"), 0
+
+    def count() -> None:
+        nonlocal compared
+        compared += 1
+        if compared == at + 1:
+            function.cache_put("new", Key("a"))
+        else:
+            used.act = count
+
+    async def main() -> None:
+        await function(used)
+        await function(used)
+        await function(Key("evicted"))
+        used.act = count
+        await function(Key("a"))
+        used.act = lambda: None
+        assert function.cache_info().currsize == 2
+        if compared > at:
+            assert await function(Key("a")) == "new"
+        else:
+            assert (await function(Key("a"))).name == "a"
+
+    asyncio.run(main())
 
 
 def test_a_key_that_changes_its_hash_is_evicted_all_the_same_E9() -> None:
