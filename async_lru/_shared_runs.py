@@ -45,8 +45,18 @@ class SharedRun(Run):
             call_in(waiter.get_loop(), waiter.cancel)
         with self._lock:
             if not self.ended:
+                self._forget_others_if_closed(waiter)
                 return super().leave(waiter, error)
         return super().leave(waiter, error)
+
+    def _forget_others_if_closed(self, waiter: "Future[Any]") -> None:
+        """Let *waiter* be the last one if all others are of loops that are closed."""
+        # Newest first: when many leave, the oldest mostly do so first.
+        others = (other for other in reversed(self._waiters) if other is not waiter)
+        if waiter in self._waiters and all(
+            other.get_loop().is_closed() for other in others
+        ):
+            self._waiters = {waiter: self._waiters[waiter]}
 
     def expect(self, more: int) -> None:
         """Take note that so many more waiters are told of the failure."""

@@ -642,6 +642,21 @@ def test_the_last_waiter_of_all_loops_cancels_the_run_E4(loops: Any) -> None:
     assert again.result(SECONDS) == 2
 
 
+def test_waiters_in_closed_loops_wait_no_longer_E4(loops: Any) -> None:
+    function, runs = controlled()
+    first, second = loops(), loops()
+    calls = [first.start(function(1))]
+    until(lambda: runs)
+    calls.append(second.start(function(1)))
+    until(lambda: joins(function) == 1)
+    pending = asyncio.all_tasks(second.loop)
+    second.close()
+    calls[0].cancel()
+    until(runs[0].future.cancelled)
+    for task in pending:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 def test_a_run_may_outlive_its_waiters_E4_C14(loops: Any) -> None:
     function, runs = controlled(cancel_abandoned=False)
     first, second = loops(), loops()
