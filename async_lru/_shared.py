@@ -182,6 +182,12 @@ class SharedCache(Cache):
             super().shut()
             self.values.serve_nobody()
 
+    def after_fork(self) -> None:  # pragma: no cover  # in a child
+        runs: Any = self.in_flight
+        super().after_fork()
+        for run in runs:  # calls of this thread may leave them yet
+            run.take_lock(self.lock)
+
 
 class SharedTimedCache(SharedCache, TimedCache):
     """The same whose values have deadlines, by the clock of the process."""

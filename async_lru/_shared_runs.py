@@ -3,6 +3,7 @@
 from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle
 from collections.abc import Callable
 from contextvars import Context
+from threading import RLock
 from typing import Any, Final
 
 from ._failures import twin_of
@@ -75,6 +76,10 @@ class SharedRun(Run):
     def _disown(self) -> None:
         with self._lock:
             super()._disown()
+
+    def take_lock(self, lock: RLock) -> None:  # pragma: no cover  # in a child
+        """Take the lock that the cache has now."""
+        self._lock = lock
 
     # Ending
 

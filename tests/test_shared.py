@@ -1815,8 +1815,8 @@ def test_a_child_keeps_values_and_forgets_runs_E11(
 
 
 @needs_fork
-def test_a_child_finds_no_lock_held_E11() -> None:
-    function, _ = counted(maxsize=5)
+def test_a_child_finds_no_lock_held_E11(loops: Any) -> None:
+    function, runs = controlled(maxsize=5)
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -1827,13 +1827,24 @@ def test_a_child_finds_no_lock_held_E11() -> None:
         function.cache_put(x, x)
     key = Key("a")
     function.cache_put("a", key)
-    key.act = hold
+    key.act = lambda: setattr(key, "act", hold)  # it is looked up without a lock first
+    running = loops()
+    running.start(function("wait"))
+    until(runs.__len__)
+    call = function("wait")
+
+    async def wait() -> None:
+        call.send(None)
+
+    asyncio.run(wait())
     thread = threading.Thread(target=function.cache_put, args=("b", Key("b")))
     thread.start()
     assert held.wait(SECONDS)
 
     def child() -> None:
+        call.close()
         for x in range(10):
+            function.cache_put(x, x)
             assert asyncio.run(function(x)) == x
             assert function.cache_info().currsize == 5
         function.cache_clear()
@@ -1844,6 +1855,7 @@ def test_a_child_finds_no_lock_held_E11() -> None:
     finally:
         release.set()
         thread.join(SECONDS)
+        call.close()
     assert function.cache_contains(Key("b"))
 
 
