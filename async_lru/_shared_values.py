@@ -169,7 +169,7 @@ class SharedValues:
                 entry.used = former is not MISSING
                 entry.live = True
                 return former, evicted
-            if not entry.live:  # pragma: no branch
+            if not entry.live:
                 self._drop(entry)
                 self._forget(entry)
             if not is_wanted:
