@@ -35,9 +35,9 @@ class Cached(Generic[_R]):
         """Return hits, misses, maxsize and the number of keys.
 
         Works without a running loop, as do all but ``cache_put`` where the cache is not
-        ``shared``, ``cache_refresh``, ``cache_warm`` and ``cache_close``. Of a bound method this, as all that takes no
-        arguments of the function, is about the cache that all instances share, or with
-        ``per_instance=True`` about the instance's own.
+        ``shared``, ``cache_refresh``, ``cache_warm`` and ``cache_close``. Of a bound
+        method this, as all that takes no arguments of the function, is about the cache
+        that all instances share, or with ``per_instance=True`` about the instance's own.
         """
         return info_of(self._cache)
 

@@ -230,8 +230,8 @@ def timed_call_for_one_parameter(cache: TimedCache) -> Call:
     return call
 
 
-def timed_call_with_own_keys(cache: TimedCache) -> Call:
-    """Return the call of a function whose keys are its own and whose values expire."""
+def call_by_hit(cache: Cache) -> Call:
+    """Return the call of a function with keys of its own, whose cache says what a hit is."""
     make_key = cache.make_key
 
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -256,9 +256,7 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
     own_keys = cache.keys.make is not default_key
     least, most = positional_parameters(function)
     if isinstance(cache, TimedCache):
-        method_call = (timed_call_with_own_keys if own_keys else timed_call_for_any)(
-            cache
-        )
+        method_call = call_by_hit(cache) if own_keys else timed_call_for_any(cache)
         has_one = most == 1 and not own_keys
         call = timed_call_for_one_parameter(cache) if has_one else method_call
     elif own_keys:

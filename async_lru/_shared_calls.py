@@ -10,7 +10,7 @@ from _thread import get_ident
 from time import monotonic
 from typing import Any
 
-from ._calls import Call, positional_parameters
+from ._calls import Call, call_by_hit, positional_parameters
 from ._keys import KEYWORDS, default_key
 from ._shared import SharedCache
 from ._values import MISSING
@@ -90,28 +90,10 @@ def shared_call_for_one_parameter(cache: SharedCache) -> Call:
     return call
 
 
-def shared_call_with_own_keys(cache: SharedCache) -> Call:
-    """Return the call of a function whose keys are not the default ones."""
-    make_key = cache.make_key
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            key = make_key(args, kwargs)
-            value = cache.hit(key)
-        except TypeError:
-            cache.keys.blame(args, kwargs)
-            raise
-        if value is not MISSING:
-            return value
-        return await cache.answer(key, args, kwargs)
-
-    return call
-
-
 def shared_calls_of(cache: SharedCache, function: Any) -> tuple[Call, Call]:
     """Return what is called as a function, and what as a method of an instance."""
     if cache.keys.make is not default_key:
-        call = shared_call_with_own_keys(cache)
+        call = call_by_hit(cache)
         return call, call
     method_call = shared_call_for_any(cache)
     _, most = positional_parameters(function)
