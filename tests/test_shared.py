@@ -1565,6 +1565,27 @@ class Key:
         return isinstance(other, Key) and self.name == other.name
 
 
+class Trap:
+    """Counts how often a key is compared, and does something each time from one on."""
+
+    def __init__(self, key: Key, at: int, *actions: Callable[[], object]) -> None:
+        self.key = key
+        self.actions = dict(enumerate(actions, at))
+        self.compared = 0
+
+    def set(self) -> None:
+        self.key.act = self.spring
+
+    def spring(self) -> None:
+        action = self.actions.get(self.compared, lambda: None)
+        self.compared += 1
+        action()
+        self.set()
+
+    def remove(self) -> None:
+        self.key.act = lambda: None
+
+
 def fail() -> None:
     raise ZeroDivisionError
 
@@ -1646,48 +1667,34 @@ def test_what_a_key_drops_while_it_is_looked_up_is_not_served_E9_B15() -> None:
 @pytest.mark.parametrize("at", range(4))
 def test_what_a_key_puts_while_its_old_value_expires_stays_E9_B1_B15(at: int) -> None:
     function, _ = counted(ttl=lambda value: 0.02 if value == "old" else None)
-    other, compared = Key("a"), 0
-
-    def count() -> None:
-        nonlocal compared
-        compared += 1
-        if compared == at + 1:
-            function.cache_put("new", Key("b"))
-        else:
-            other.act = count
+    other = Key("a")
+    trap = Trap(other, at, lambda: function.cache_put("new", Key("b")))
 
     function.cache_put("older", other)
     function.cache_put("old", Key("b"))
     time.sleep(0.03)
-    other.act = count
+    trap.set()
     function.cache_info()
-    assert function.cache_info().currsize == 1 + (compared > at)
-    assert function.cache_contains(Key("b")) is (compared > at)
-    assert at > 2 or compared > at
+    assert function.cache_info().currsize == 1 + (trap.compared > at)
+    assert function.cache_contains(Key("b")) is (trap.compared > at)
+    assert at > 2 or trap.compared > at
 
 
 @pytest.mark.parametrize("at", range(10))
 def test_what_a_key_puts_while_another_makes_room_stays_E9_B1_B15(at: int) -> None:
     function, _ = counted(maxsize=2)
-    used, compared = Key("used"), 0
-
-    def count() -> None:
-        nonlocal compared
-        compared += 1
-        if compared == at + 1:
-            function.cache_put("new", Key("a"))
-        else:
-            used.act = count
+    used = Key("used")
+    trap = Trap(used, at, lambda: function.cache_put("new", Key("a")))
 
     async def main() -> None:
         await function(used)
         await function(used)
         await function(Key("evicted"))
-        used.act = count
+        trap.set()
         await function(Key("a"))
-        used.act = lambda: None
+        trap.remove()
         assert function.cache_info().currsize == 2
-        if compared > at:
+        if trap.compared > at:
             assert await function(Key("a")) == "new"
         else:
             assert (await function(Key("a"))).name == "a"
@@ -1862,24 +1869,17 @@ def test_a_child_finds_no_lock_held_E11(loops: Any) -> None:
 @pytest.mark.parametrize("at", range(6))
 def test_what_a_key_puts_while_it_is_put_is_there_once_E9_B1_B15(at: int) -> None:
     function, _ = counted(key=lambda key: key)
-    other, compared = Key("other"), 0
-
-    def count() -> None:
-        nonlocal compared
-        compared += 1
-        if compared == at + 1:
-            function.cache_put("inner", Key("a"))
-        else:
-            other.act = count
+    other = Key("other")
+    trap = Trap(other, at, lambda: function.cache_put("inner", Key("a")))
 
     async def main() -> None:
         # A place that the first key leaves free, in front of the second's.
         function.cache_put("first", Key("first"))
         function.cache_put("other", other)
         function.cache_invalidate(Key("first"))
-        other.act = count
+        trap.set()
         function.cache_put("outer", Key("a"))
-        other.act = lambda: None
+        trap.remove()
         assert function.cache_info().currsize == 2
         assert function.cache_invalidate(Key("a"))
         assert not function.cache_contains(Key("a"))
@@ -1891,23 +1891,17 @@ def test_what_a_key_puts_while_it_is_put_is_there_once_E9_B1_B15(at: int) -> Non
 @pytest.mark.parametrize("at", range(4))
 def test_what_a_key_clears_after_it_has_put_is_gone_E9_B1_B15(at: int) -> None:
     function, _ = counted(ttl=lambda value: 0.02 if value == "old" else None)
-    other, compared = Key("a"), 0
-
-    def count() -> None:
-        nonlocal compared
-        compared += 1
-        if compared == at + 1:
-            function.cache_put("new", Key("b"))
-        elif compared == at + 2:
-            function.cache_clear()
-        other.act = count
+    other = Key("a")
+    trap = Trap(
+        other, at, lambda: function.cache_put("new", Key("b")), function.cache_clear
+    )
 
     function.cache_put("older", other)
     function.cache_put("old", Key("b"))
     time.sleep(0.03)
-    other.act = count
+    trap.set()
     function.cache_info()
-    other.act = lambda: None
+    trap.remove()
     held = [function.cache_contains(Key(name)) for name in ("a", "b")]
     assert function.cache_info().currsize == sum(held)
     function.cache_put("last", Key("b"))
