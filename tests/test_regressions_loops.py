@@ -710,7 +710,7 @@ def leave_at_each_step_of_a_failure() -> None:
             await steps()
             theirs = asyncio.run_coroutine_threadsafe(function(1), elsewhere)
             while not function.cache_stats().joins:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)  # the other thread has to get its turns
             mine.cancel()
             await steps()
             with each.next_step():
