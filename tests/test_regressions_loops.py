@@ -550,7 +550,10 @@ def test_a_signal_handler_asks_at_any_step_and_values_still_expire_B15_A7(
 # What signal handlers do, and other threads store, at each step of a shared cache.
 
 
-def act_at_each_step(work: str, action: str) -> None:
+WORKS = ("put", "put again", "call", "refresh", "invalidate")
+
+
+def act_at_each_step(action: str) -> None:
     @alru_cache(maxsize=3, shared=True)
     async def function(key: int) -> int:
         return key
@@ -569,7 +572,7 @@ def act_at_each_step(work: str, action: str) -> None:
             for key in (5, 6, 7):
                 function.cache_put(key, key)
 
-    async def do() -> None:
+    async def do(work: str) -> None:
         if work == "put":
             function.cache_put(9, 9)
         elif work == "put again":
@@ -581,7 +584,7 @@ def act_at_each_step(work: str, action: str) -> None:
         else:
             assert await function(9) == 9
 
-    async def main() -> None:
+    async def check(work: str) -> None:
         each = StepByStep(lambda: signal.raise_signal(signal.SIGTERM), 2)
         while not each.passed:
             function.cache_clear()
@@ -589,27 +592,34 @@ def act_at_each_step(work: str, action: str) -> None:
                 function.cache_put(key, key)
                 await function(key)
             with each.next_step():
-                await do()
+                await do(work)
             held = [key for key in keys if function.cache_contains(key)]
-            assert function.cache_info().currsize == len(held), f"step {each.at}"
-            assert len(held) <= 3, f"step {each.at}"
+            assert function.cache_info().currsize == len(held), (
+                f"step {each.at} of {work}"
+            )
+            assert len(held) <= 3, f"step {each.at} of {work}"
             for key in keys:
                 assert await function(key) == key
             held = [key for key in keys if function.cache_contains(key)]
-            assert function.cache_info().currsize == len(held) == 3, f"step {each.at}"
+            assert function.cache_info().currsize == len(held) == 3, (
+                f"step {each.at} of {work}"
+            )
+
+    async def main() -> None:
+        for work in WORKS:
+            await check(work)
 
     signal.signal(signal.SIGTERM, lambda *_: act())
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("work", ["put", "put again", "call", "refresh", "invalidate"])
 @pytest.mark.parametrize(
     "action", ["clear", "invalidate all", "put others", "put same"]
 )
 def test_a_signal_handler_changes_a_shared_cache_at_any_step_B15_E9(
-    work: str, action: str
+    action: str,
 ) -> None:
-    run_alone(act_at_each_step, work, action)
+    run_alone(act_at_each_step, action)
 
 
 class KeyThatGoesSlowly:
