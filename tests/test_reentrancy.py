@@ -144,7 +144,7 @@ async def check(function: Any, runs: list[int], maxsize: int | None) -> None:
 
 @KINDS
 @pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.more)])
 async def test_a_comparison_may_call_the_cache_back_at_any_point_B15(
     options: dict[str, Any], action: str, times: int, clock: Clock
 ) -> None:
