@@ -46,7 +46,7 @@ class Arguments:
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise TypeError for arguments that the function does not take."""
         if kwargs or len(args) not in self._taken:
-            self._named(args, kwargs)
+            self.named(args, kwargs)
             if not kwargs:
                 self._taken |= {len(args)}
 
@@ -55,7 +55,7 @@ class Arguments:
 
         But not for one whose ``__hash__`` has another reason to fail.
         """
-        for name, value in self._named(args, kwargs).items():
+        for name, value in self.named(args, kwargs).items():
             try:
                 hash(value)
             except TypeError as error:  # noqa: PERF203  # the end
@@ -67,7 +67,7 @@ class Arguments:
                     f"ignore=({name!r},) to leave it out of the key"
                 ) from None
 
-    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments that keys are made of by the names of parameters."""
         signature = self._signature = self._signature or self._read()
         try:

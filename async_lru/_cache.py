@@ -121,7 +121,7 @@ class Cache:
     def drop_overdue(self) -> None:
         """Drop a slice of what has expired."""
 
-    def keep_failure(self, error: BaseException) -> Any:  # noqa: ARG002
+    def keep_failure(self, run: Run, error: BaseException) -> Any:  # noqa: ARG002
         """Return what is to be held for a failure, or None."""
         return None
 
@@ -191,7 +191,7 @@ class Cache:
             del dropped
         try:
             if is_new:
-                run.begin(self._function, args, kwargs, caller)
+                run.begin(self.function_for(purpose), args, kwargs, caller)
             return run, waiter  # noqa: TRY300  # before the last line
         except BaseException:
             run.ended = True  # no stack is left even to fail
@@ -199,6 +199,10 @@ class Cache:
             raise
         finally:
             del waiter  # see answer: a failure at once holds this frame, too
+
+    def function_for(self, purpose: Purpose) -> Function:  # noqa: ARG002
+        """Return what a run executes that is asked for *purpose*."""
+        return self._function
 
     def enter_loop(self) -> AbstractEventLoop:
         """Return the running loop, for something that makes the cache belong to it."""
@@ -282,7 +286,9 @@ class Cache:
 
     # The ends of runs, in their loops
 
-    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
+    def run_succeeded(
+        self, run: Run, held: Any, seconds: float, loads: int = 1
+    ) -> None:
         """Store what is held for a value, if the run is current.
 
         That is the value itself; MISSING means that it is not to be stored.
@@ -299,20 +305,20 @@ class Cache:
                 )
                 if run.joinable:  # nobody has taken it out meanwhile
                     self.runs.pop(key, None)
-            self.counters.loads += 1
+            self.counters.loads += loads
             self.counters.load_seconds += seconds
         finally:
             self.lock.release()
         del dropped
 
-    def run_failed(self, run: Run, error: BaseException) -> None:
+    def run_failed(self, run: Run, error: BaseException, failures: int = 1) -> None:
         """Let nobody join the run any more, and keep the failure where that is asked."""
         key = run.key
-        kept = self.keep_failure(error)
+        kept = self.keep_failure(run, error)
         dropped = None
         with self.lock:
             if not isinstance(error, CancelledError):
-                self.counters.failures += 1
+                self.counters.failures += failures
             if self.runs.get(key) is run and run.joinable:
                 dropped = self.note_failure(run, kept)
                 if run.joinable:  # see run_succeeded
@@ -400,12 +406,16 @@ class Cache:
 
     def _start_over(self) -> Any:
         """Do what ``clear`` does; return what is to die, and to end, without the lock."""
+        self.counters.zero()
+        return self.drop_all()
+
+    def drop_all(self) -> Any:
+        """Do that without the counters."""
         runs = list(self.runs.values())
         for run in runs:
             run.joinable = False
         # Pythons from 3.11 on break a dict that is cleared while a key is put into it.
         self.runs = {}
-        self.counters.zero()
         return self.clear_held(), runs
 
     # The cache as a whole
@@ -426,6 +436,14 @@ class Cache:
         get_running_loop()
         self.shut()
         await end(self.runs_in_flight(), wait=wait)
+
+    @property
+    def tier_up(self) -> bool | None:
+        """Whether the second tier answers; None where there is none."""
+        return None
+
+    async def settled(self) -> None:
+        """Return when a second tier has acknowledged what was done here so far."""
 
     def shut(self) -> None:
         """Refuse calls from now on."""

@@ -92,6 +92,21 @@ class Cached(Generic[_R]):
         """
         self._cache.clear()
 
+    async def cache_settled(self) -> None:
+        """Return when the second tier has acknowledged what was done here so far.
+
+        That is every ``cache_put``, ``cache_invalidate`` and ``cache_clear`` of this
+        function in this process, from any thread. After it, no process that is in
+        contact with the server serves an older value once it has read what the server
+        has sent it. Without a ``tier`` it returns at once.
+
+        While the server does not answer this waits: put it into ``asyncio.timeout()``.
+        Cancelling it changes nothing else. May be called from any event loop.
+
+        .. versionadded:: 3.0
+        """
+        await self._cache.settled()
+
     def cache_open(self) -> None:
         """Let a closed cache take calls again, empty; does nothing to an open one.
 

@@ -27,6 +27,7 @@ from ._per_instance import PerInstance
 from ._registry import register
 from ._shared import SharedCache
 from ._shared_calls import shared_calls_of
+from ._tier import Tier
 from ._wrapper import AlruCacheWrapper
 
 _P = ParamSpec("_P")
@@ -94,6 +95,7 @@ def alru_cache(
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
     shared: bool = False,
+    tier: Tier | None = None,
 ) -> "_Decorator[_R]": ...
 @overload
 def alru_cache(
@@ -112,6 +114,7 @@ def alru_cache(
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
     shared: bool = False,
+    tier: Tier | None = None,
 ) -> "_Decorator[_Anything]": ...
 @overload
 def alru_cache(
@@ -131,6 +134,7 @@ def alru_cache(
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
     shared: bool = False,
+    tier: Tier | None = None,
 ) -> "AlruCacheWrapper[Concatenate[Any, ...], _R]": ...
 @overload
 def alru_cache(
@@ -150,6 +154,7 @@ def alru_cache(
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
     shared: bool = False,
+    tier: Tier | None = None,
 ) -> AlruCacheWrapper[_P, _R]: ...
 def alru_cache(
     maxsize: Any = 128,
@@ -167,6 +172,7 @@ def alru_cache(
     error_ttl: Mapping[type[Exception], float | timedelta] | None = None,
     cancel_abandoned: bool = True,
     shared: bool = False,
+    tier: Tier | None = None,
 ) -> Any:
     """Decorate a coroutine function with a least-recently-used cache.
 
@@ -219,6 +225,10 @@ def alru_cache(
             to one loop. Eviction is second chance (CLOCK) then, and time is
             ``time.monotonic``. Results are shared by threads, so they must not be
             changed, nor be bound to a loop.
+        tier: A second tier, shared by processes and hosts, that is asked before the
+            function is run, and is told of results and invalidations:
+            ``async_lru.redis.RedisTier``. Needs a *ttl* above 0. None, the default, is
+            a cache of this process alone.
 
     Returns:
         The function as an :class:`AlruCacheWrapper`, or without a function a
@@ -258,6 +268,7 @@ def alru_cache(
         error_ttl,
         cancel_abandoned,
         shared,
+        tier,
     )
     decorate = partial(_decorate, options)
     return decorate if function is None else decorate(function)

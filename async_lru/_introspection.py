@@ -31,6 +31,12 @@ def stats_of(cache: Cache) -> CacheStats:
         currsize=_size_of(cache),
         maxsize=cache.maxsize,
         ttl=cache.ttl,
+        tier_hits=counters.tier_hits,
+        tier_misses=counters.tier_misses,
+        tier_waits=counters.tier_waits,
+        tier_refused=counters.tier_refused,
+        tier_errors=counters.tier_errors,
+        tier_up=cache.tier_up,
     )
 
 

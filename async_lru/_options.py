@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
 from inspect import Parameter
-from math import isinf
+from math import inf, isinf
 from typing import Any, NamedTuple
 
 from ._arguments import Arguments, signature_of
@@ -22,6 +22,7 @@ from ._numbers import finite_seconds, seconds
 from ._runs import Function
 from ._shared import SharedCache, SharedStaleCache, SharedTimedCache
 from ._stale import Grace, StaleCache
+from ._tier import Tier
 from ._timed import Lifetime, TimedCache
 
 
@@ -39,6 +40,7 @@ class Options(NamedTuple):
     per_instance: bool
     cancel_abandoned: bool
     shared: bool
+    tier: Tier | None
 
     def make_cache(
         self, function: Function, name: str, keys: Keys, reset_warning: ResetWarning
@@ -54,6 +56,9 @@ class Options(NamedTuple):
             kinds["grace"] = self.grace
         if self.shared:
             kind = _SHARED[kind]
+        if self.tier is not None:
+            kind = self.tier.cache_type(kind)
+            kinds["tier"] = self.tier
         cache: Cache = kind(
             function,
             name,
@@ -83,6 +88,8 @@ class Options(NamedTuple):
                 f"{', '.join(map(repr, parameters)) or 'none'}; name one of these"
             )
         first = next(iter(parameters.values()), None)
+        if self.per_instance and self.tier is not None:
+            self._check_instance_is_ignored(name, first, ignored)
         if self.per_instance:
             if first is None or first.kind in _BY_KEYWORD:
                 raise TypeError(
@@ -97,6 +104,19 @@ class Options(NamedTuple):
         make = ignoring(ignored, function, make)
         arguments = Arguments(function, name, ignored)
         return Keys(make, arguments, typed=self.typed, own=own, with_first=with_first)
+
+
+    def _check_instance_is_ignored(
+        self, name: str, first: Parameter | None, ignored: set[str]
+    ) -> None:
+        """Refuse a second tier for instances that it could not tell apart."""
+        if first is not None and first.name not in ignored:
+            raise ValueError(
+                f"tier={self.tier!r} cannot tell the instances of {name} apart with "
+                f"per_instance=True: pass ignore=({first.name!r},) too if they may share "
+                "its values, or leave per_instance out and let key= say what stands "
+                "for an instance"
+            )
 
 
 _SHARED: dict[Any, type[Cache]] = {
@@ -123,6 +143,7 @@ def checked(  # noqa: PLR0917
     error_ttl: Any,
     cancel_abandoned: Any,
     shared: Any,
+    tier: Any,
 ) -> Options:
     """Return the options, or raise TypeError or ValueError for the first bad one."""
     _check_bool("typed", typed, " (ttl and jitter are keyword-only)")
@@ -163,7 +184,31 @@ def checked(  # noqa: PLR0917
         per_instance,
         cancel_abandoned,
         shared,
+        _checked_tier(tier, maxsize, lifetime),
     )
+
+
+def _checked_tier(tier: Any, maxsize: int | None, lifetime: Lifetime) -> Tier | None:
+    """Check the second tier, and what it needs."""
+    if tier is None:
+        return None
+    if not isinstance(tier, Tier):
+        raise TypeError(
+            f"tier must be a second tier, not {tier!r}: pass a RedisTier of "
+            "async_lru.redis, or leave it out"
+        )
+    is_finite = lifetime.ttl is not None and 0 < lifetime.ttl < inf
+    if lifetime.of_value is None and not is_finite:
+        raise ValueError(
+            f"tier={tier!r} requires a finite ttl above 0, not {lifetime.ttl!r}: values "
+            "that other processes hold must not live for ever, so pass a ttl too"
+        )
+    if maxsize == 0:
+        raise ValueError(
+            f"tier={tier!r} has no effect with maxsize=0, which stores and shares "
+            "nothing: leave one of them out"
+        )
+    return tier
 
 
 def _checked_ttl(ttl: Any, jitter: Any) -> dict[str, Any]:

@@ -213,6 +213,9 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         await self._cache.close(wait=wait)
         await asyncio.gather(*(cache.close(wait=wait) for cache in self._all()))
 
+    async def cache_settled(self) -> None:
+        await asyncio.gather(*(cache.settled() for cache in self._all()))
+
     def cache_open(self) -> None:
         for cache in [self._cache, *self._all()]:
             cache.open()

@@ -149,7 +149,7 @@ class SharedCache(Cache):
             Watch(run, waiter)
         try:
             if is_new:
-                run.begin(self._function, args, kwargs, caller)
+                run.begin(self.function_for(purpose), args, kwargs, caller)
             return run, waiter  # noqa: TRY300  # as in Cache.ask
         except BaseException:
             run.ended = True

@@ -74,8 +74,8 @@ class StaleCache(TimedCache):
         super().__init__(*args, **options)
         self._grace = grace
 
-    def hold(self, value: Any, now: float) -> Any:
-        held = super().hold(value, now)
+    def hold(self, value: Any, end: float, now: float) -> Any:
+        held = super().hold(value, end, now)
         if held is MISSING:
             return held
         fresh_until = held.fresh_until
@@ -148,7 +148,7 @@ class StaleCache(TimedCache):
                 held = MISSING
         disown(dropped)
         if refresh is not None:
-            refresh.begin(self._function, args, kwargs, current_caller())
+            refresh.begin(self.function_for(purpose), args, kwargs, current_caller())
         return held
 
     def _answers_at_once(self, held: Any, now: float) -> bool:
@@ -195,13 +195,17 @@ class StaleCache(TimedCache):
 
     # The ends of runs
 
-    def keep_failure(self, error: BaseException) -> Any:
+    def keep_failure(self, run: Run, error: BaseException) -> Any:
+        end = self.end_of_failure(run, error)
+        return None if end is None else KeptFailure(error, deadline_at(end))
+
+    def end_of_failure(self, run: Run, error: BaseException) -> float | None:  # noqa: ARG002
+        """Return until when a failure is kept, or None if it is not."""
         if isinstance(error, Exception):
             for kind in type(error).__mro__:
                 seconds = self._grace.of_failures.get(kind)
                 if seconds is not None:
-                    deadline = deadline_at(self.time() + seconds)
-                    return KeptFailure(error, deadline)
+                    return self.time() + seconds
         return None
 
     def note_failure(self, run: Run, kept: Any) -> Any:

@@ -16,6 +16,11 @@ class Counters:
         "loads",
         "misses",
         "stale_hits",
+        "tier_errors",
+        "tier_hits",
+        "tier_misses",
+        "tier_refused",
+        "tier_waits",
     )
 
     def __init__(self) -> None:
@@ -26,6 +31,8 @@ class Counters:
         self.hits = self.joins = self.stale_hits = self.misses = 0
         self.loads = self.failures = self.evictions = self.expirations = 0
         self.load_seconds = 0.0
+        self.tier_hits = self.tier_misses = self.tier_waits = 0
+        self.tier_refused = self.tier_errors = 0
 
     @property
     def all_hits(self) -> int:
@@ -97,6 +104,19 @@ class CacheStats(NamedTuple):
     maxsize: int | None
     #: The ttl option in seconds, or the callable that decides, or None.
     ttl: Any
+    #: Misses that the second tier answered: neither loads nor failures.
+    tier_hits: int = 0
+    #: Misses that the second tier had no answer for, and left to a run here.
+    tier_misses: int = 0
+    #: Misses that waited for a run of another process.
+    tier_waits: int = 0
+    #: Results that the second tier refused, since the run had lost its lease: the entry
+    #: was invalidated meanwhile, or the event loop was blocked for too long.
+    tier_refused: int = 0
+    #: Commands to the second tier that failed, and answers of it that made no sense.
+    tier_errors: int = 0
+    #: Whether the second tier answers; None where there is none.
+    tier_up: bool | None = None
 
     @property
     def hit_rate(self) -> float:
@@ -114,7 +134,7 @@ class CacheStats(NamedTuple):
         sums = {
             name: getattr(self, name) + getattr(other, name)
             for name in self._fields
-            if name not in ("maxsize", "ttl")
+            if name not in ("maxsize", "ttl", "tier_up")
         }
         return self._replace(**sums)
 
@@ -123,7 +143,7 @@ class CacheStats(NamedTuple):
         ttl = "no ttl" if self.ttl is None else f"ttl {self.ttl}"
         if isinstance(self.ttl, float):
             ttl = f"ttl {self.ttl:g} s"
-        return (
+        report = (
             f"{self.hits + self.misses:,} calls, {self.hit_rate:.1%} hits: "
             f"{self.hits:,} hits ({self.joins:,} joined a run, "
             f"{self.stale_hits:,} stale), {self.misses:,} misses\n"
@@ -132,4 +152,12 @@ class CacheStats(NamedTuple):
             f"{self.failures:,} failures, {self.in_flight:,} in flight\n"
             f"{self.currsize:,} entries {bound}, {ttl}: "
             f"{self.evictions:,} evicted, {self.expirations:,} expired"
+        )
+        if self.tier_up is None:
+            return report
+        return (
+            f"{report}\n"
+            f"tier {'up' if self.tier_up else 'down'}: {self.tier_hits:,} hits, "
+            f"{self.tier_misses:,} misses, {self.tier_waits:,} waits, "
+            f"{self.tier_refused:,} refused, {self.tier_errors:,} errors"
         )

@@ -64,13 +64,13 @@ class TimedCache(Cache):
 
     def __init__(self, *args: Any, lifetime: Lifetime, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._end = lifetime.end()
+        #: Tells when a new value expires: now or before if it is not to be stored.
+        self.end_of = lifetime.end()
         self._expiry = Expiry(self.lock, self.drop_due)
         self._cleaning = False
 
-    def hold(self, value: Any, now: float) -> Any:
+    def hold(self, value: Any, end: float, now: float) -> Any:
         """Return what is held for a new value; MISSING if it is not to be stored."""
-        end = self._end(value, now)
         if end <= now:
             return MISSING
         if end == inf:
@@ -78,16 +78,19 @@ class TimedCache(Cache):
         deadline = deadline_at(end)
         return Timed(value, deadline, deadline)
 
-    def run_succeeded(self, run: Run, held: Any, seconds: float) -> None:
+    def run_succeeded(
+        self, run: Run, held: Any, seconds: float, loads: int = 1
+    ) -> None:
         key = run.key
         if self.runs.get(key) is run:
-            held = self.hold(held, self.time())
-        Cache.run_succeeded(self, run, held, seconds)
+            now = self.time()
+            held = self.hold(held, self.end_of(held, now), now)
+        Cache.run_succeeded(self, run, held, seconds, loads)
 
     def put(self, key: Hashable, held: Any) -> None:
         hash(key)
         now = self.clock_of(self.enter_loop())()
-        super().put(key, self.hold(held, now))
+        super().put(key, self.hold(held, self.end_of(held, now), now))
 
     def is_live(self, held: Timed) -> bool:
         return held.deadline > self.time()

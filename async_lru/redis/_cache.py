@@ -1,0 +1,227 @@
+"""Caches that ask a second tier on their misses."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Hashable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from weakref import WeakKeyDictionary
+
+from .._cache import Cache
+from .._runs import REFRESH, Function, Purpose, Run, current_run
+from .._shared import SharedStaleCache, SharedTimedCache
+from .._stale import StaleCache
+from .._timed import TimedCache
+from .._values import MISSING
+from ._canonical import hash_of
+from ._copies import Copies
+from ._load import Load, Outcome
+from ._pending import Change
+from ._protocol import Kind, Message, new_token
+
+if TYPE_CHECKING:
+    from . import RedisTier
+
+
+class TieredCache(TimedCache):
+    """A cache whose runs ask the tier before the function.
+
+    What is invalidated or put here is told to the tier, and what the tier tells is
+    dropped here. What differs in a run is told in ``Load``; what differs at its end is
+    that the tier may have set the deadline of the value, or forbidden to keep it.
+    """
+
+    def __init__(self, *args: Any, tier: "RedisTier", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tier = tier
+        #: What messages of this cache are signed with.
+        self.origin = new_token()
+        self._copies = Copies(lambda key: self.values.get(key, MISSING) is not MISSING)
+        #: Of runs that are just about to end.
+        self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
+        tier.add(self)
+
+    @property
+    def failures_kept(self) -> Mapping[type[Exception], float]:
+        """The types of failures that are kept, and the seconds for which they are."""
+        return {}
+
+    def hash_of(self, key: Hashable) -> str:
+        """Return the hash of an entry, or raise TypeError if there is none."""
+        return hash_of(self.keys, key, self.name)
+
+    # Runs
+
+    def function_for(self, purpose: Purpose) -> Function:
+        return self._reload if purpose is REFRESH else self._load
+
+    async def _load(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return what the tier has, or else the result of the function."""
+        return await self._load_for(args, kwargs, any_value=True)
+
+    async def _reload(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the result of the function, or of a run that is in flight elsewhere."""
+        return await self._load_for(args, kwargs, any_value=False)
+
+    async def _load_for(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_value: bool
+    ) -> Any:
+        run = current_run()
+        assert run is not None
+        if not self._shares:  # caching is disabled
+            return await self._function(*args, **kwargs)
+        load = Load(self, run, self.hash_of(run.key))
+        return await load.outcome_of(self._function, args, kwargs, any_value=any_value)
+
+    def note_outcome(self, run: Run, outcome: Outcome) -> None:
+        """Take note of what is to become of a run's result when it ends, now."""
+        self._outcomes[run] = outcome
+
+    def run_succeeded(
+        self, run: Run, held: Any, seconds: float, loads: int = 1
+    ) -> None:
+        outcome = self._outcomes.pop(run, None)
+        if outcome is None:
+            TimedCache.run_succeeded(self, run, held, seconds, loads)
+            return
+        with self.lock:
+            is_current = self.runs.get(run.key) is run
+            held = self.hold(held, outcome.end, self.time()) if is_current else MISSING
+            if is_current and held is not MISSING:
+                self._copies.add(outcome.hash, run.key, outcome.version)
+            Cache.run_succeeded(self, run, held, outcome.seconds, outcome.loads)
+
+    def run_failed(self, run: Run, error: BaseException, failures: int = 1) -> None:
+        outcome = self._outcomes.get(run)
+        try:
+            with self.lock:
+                if outcome is not None:
+                    self._copies.add(outcome.hash, run.key, outcome.version)
+                    failures = outcome.loads
+                super().run_failed(run, error, failures)
+        finally:
+            self._outcomes.pop(run, None)
+
+    # What is done here
+
+    def invalidate(self, key: Hashable) -> bool:
+        self._tell(Change((self.name, self.hash_of(key)), self.origin, new_token()))
+        return super().invalidate(key)
+
+    def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:
+        raise RuntimeError(
+            f"cache_invalidate_where is not for {self.name}, which has a tier: the server "
+            "knows the hashes of arguments only; call cache_invalidate or cache_clear"
+        )
+
+    def clear(self) -> None:
+        self._tell(Change((self.name, None), self.origin, new_token()))
+        super().clear()
+
+    def put(self, key: Hashable, held: Any) -> None:
+        hash_ = self.hash_of(key)
+        now = self.clock_of(self.enter_loop())()  # type: ignore[arg-type]
+        end = self.end_of(held, now)
+        packed = self.tier.codec.pack(held, self.name)
+        if not now < end < inf:
+            packed = None
+        version = new_token()
+        self._tell(
+            Change((self.name, hash_), self.origin, version, packed, end - now)
+        )
+        with self.lock:
+            self._copies.add(hash_, key, version)
+            Cache.put(self, key, self.hold(held, end, now))
+
+    def _tell(self, change: Change) -> None:
+        if self._shares:
+            self.tier.pending.add(change)
+            self.tier.wake()
+
+    # What was done elsewhere
+
+    def tell(self, message: Message) -> None:
+        """Drop what is older than what *message* tells of."""
+        if message.origin == self.origin or message.kind is Kind.RELEASED:
+            return
+        if message.kind is Kind.CLEARED:
+            self.drop_held()
+            return
+        dropped = None
+        with self.lock:
+            copy = self._copies.get(message.hash)
+            if copy is not None and copy.version != message.version:
+                dropped = self.remove_held(copy.key)
+        del dropped
+
+    def drop_held(self) -> None:
+        """Drop what is held, but not what is in flight."""
+        with self.lock:
+            dropped = self.clear_held()
+        del dropped
+
+    def take_from(self, run: Run) -> None:
+        """Let nobody join a run whose result is outdated already."""
+        if run.joinable:
+            self.take_out(run)
+            run.disown()
+
+    def is_served_in(self, loop: AbstractEventLoop) -> bool:
+        """Tell whether calls in *loop* may be answered from here."""
+        return self.loop is loop
+
+    # The cache as a whole
+
+    @property
+    def tier_up(self) -> bool:
+        return self.tier.is_up
+
+    async def settled(self) -> None:
+        self.tier.wake()
+        await self.tier.pending.wait_for_all(self.name)
+
+    async def close(self, *, wait: bool) -> None:
+        await super().close(wait=wait)
+        await self.tier.leave(self)
+
+
+class TieredTimedCache(TieredCache):
+    """The first tier, whose values have deadlines."""
+
+
+class TieredStaleCache(TieredCache, StaleCache):
+    """The same that serves stale values, or keeps failures."""
+
+    @property
+    def failures_kept(self) -> Mapping[type[Exception], float]:
+        return self._grace.of_failures
+
+    def end_of_failure(self, run: Run, error: BaseException) -> float | None:
+        end = super().end_of_failure(run, error)
+        outcome = self._outcomes.get(run)
+        if end is None or outcome is None:
+            return end
+        end = min(end, outcome.end)
+        return end if end > self.time() else None
+
+
+class TieredSharedCache(TieredCache, SharedTimedCache):
+    """The first tier of any number of loops."""
+
+    def is_served_in(self, loop: AbstractEventLoop) -> bool:  # noqa: ARG002
+        return True
+
+
+class TieredSharedStaleCache(TieredStaleCache, SharedStaleCache):
+    """The same that serves stale values, or keeps failures."""
+
+    def is_served_in(self, loop: AbstractEventLoop) -> bool:  # noqa: ARG002
+        return True
+
+
+#: The types of tiered caches, by those whose values they hold.
+TIERED: Final[dict[Any, type[TieredCache]]] = {
+    TimedCache: TieredTimedCache,
+    StaleCache: TieredStaleCache,
+    SharedTimedCache: TieredSharedCache,
+    SharedStaleCache: TieredSharedStaleCache,
+}

@@ -1,0 +1,209 @@
+"""Keys as bytes that are the same in every process, and equal where the keys are."""
+
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, Flag
+from hashlib import blake2b
+from math import isfinite
+from reprlib import repr as short_repr
+from typing import Any, Final
+from uuid import UUID
+
+from .._keys import KEYWORDS, Keys
+
+#: Bytes of a hash: two of the keys that ever were would have to be the same in all.
+_DIGEST_SIZE: Final = 16
+
+#: Powers of ten up to which decimals are compared exactly with other numbers.
+_MOST_DIGITS: Final = 10_000
+
+
+class NotCanonicalError(TypeError):
+    """An argument looks different in another process, or may."""
+
+
+def hash_of(keys: Keys, key: Any, name: str) -> str:
+    """Return the hash of *key*, in hex, for the function called *name*.
+
+    Raises TypeError, naming the argument, if it is not canonical.
+    """
+    try:
+        text = _encoded(key)
+    except NotCanonicalError:
+        _blame(keys, key, name)
+        raise
+    return blake2b(text, digest_size=_DIGEST_SIZE).hexdigest()
+
+
+def _blame(keys: Keys, key: Any, name: str) -> None:
+    """Raise a TypeError that names the argument that is not canonical."""
+    args, kwargs = keys.call_of(key)
+    if keys.own:
+        raise TypeError(
+            f"{name}: the second tier cannot use the key {short_repr(key)}, which is "
+            f"or holds something that may look different in another process: {_LIST}"
+        ) from None
+    for argument, value in keys.arguments.named(args, kwargs).items():
+        try:
+            _encoded(value)
+        except NotCanonicalError as error:  # noqa: PERF203  # the end
+            raise TypeError(
+                f"{name} was called with {argument}={short_repr(value)}, of which the "
+                f"second tier can make no key, for {error}: pass key= to alru_cache, "
+                f"which says what stands for it, or ignore=({argument!r},); {_LIST}"
+            ) from None
+
+
+_LIST: Final = (
+    "keys may have str, int, float, bool, None, bytes, tuples, frozensets, enums, UUIDs, "
+    "dates and times, and decimals"
+)
+
+
+def _encoded(value: Any) -> bytes:
+    """Return bytes that are equal for equal values, and differ for others."""
+    kind: Any = type(value)
+    encode = _ENCODERS.get(kind)
+    if encode is None:
+        encode = _encoder_of(value, kind)
+    return encode(value)
+
+
+def _encoder_of(value: Any, kind: Any) -> "Callable[[Any], bytes]":
+    """Return what encodes a value whose type is none of the plain ones."""
+    if value is KEYWORDS:
+        return lambda _: b"K"
+    if issubclass(kind, type):
+        return _of_type
+    # What compares and hashes as instances of a plain type do is encoded like them:
+    # IntEnum, StrEnum, named tuples.
+    for base in kind.__mro__:
+        if base in _ENCODERS and base not in (UUID, type(None)):
+            if kind.__eq__ is base.__eq__ and kind.__hash__ is base.__hash__:
+                return _ENCODERS[base]
+            break
+    if isinstance(value, Enum) and kind.__eq__ in (object.__eq__, Enum.__eq__):
+        return _of_enum
+    raise NotCanonicalError(
+        f"{kind.__module__}.{kind.__qualname__} may look different in another process"
+    )
+
+
+def _framed(tag: bytes, *parts: bytes) -> bytes:
+    """Put parts together so that no others give the same."""
+    sizes = b",".join(b"%d" % len(part) for part in parts)
+    return b"%b%b:%b" % (tag, sizes, b"".join(parts))
+
+
+def _of_none(_: None) -> bytes:
+    return b"N"
+
+
+def _of_int(value: int) -> bytes:
+    return b"i%x;" % value if value >= 0 else b"i-%x;" % -value
+
+
+def _of_float(value: float) -> bytes:
+    if not isfinite(value):
+        return b"f%b;" % repr(float(value)).encode()
+    return _of_ratio(*value.as_integer_ratio())
+
+
+def _of_decimal(value: Decimal) -> bytes:
+    if not value.is_finite():
+        return _of_float(float(value)) if not value.is_snan() else b"fsnan;"
+    if abs(value.adjusted()) > _MOST_DIGITS:
+        raise NotCanonicalError(f"{value!r} has too large an exponent")
+    return _of_ratio(*value.as_integer_ratio())
+
+
+def _of_ratio(numerator: int, denominator: int) -> bytes:
+    """Encode a number in lowest terms, of whatever type."""
+    if denominator == 1:
+        return _of_int(numerator)
+    return b"q%b%b" % (_of_int(numerator), _of_int(denominator))
+
+
+def _of_str(value: str) -> bytes:
+    return _framed(b"s", value.encode("utf-8", "surrogatepass"))
+
+
+def _of_bytes(value: bytes) -> bytes:
+    return _framed(b"b", value)
+
+
+def _of_tuple(value: "tuple[Any, ...]") -> bytes:
+    return _framed(b"t", *map(_encoded, value))
+
+
+def _of_frozenset(value: "frozenset[Any]") -> bytes:
+    return _framed(b"z", *sorted(map(_encoded, value)))
+
+
+def _of_uuid(value: UUID) -> bytes:
+    return b"u" + value.bytes
+
+
+def _of_datetime(value: datetime) -> bytes:
+    value = value.replace(fold=0)  # as comparisons and hashes have it
+    offset = value.utcoffset()
+    if offset is None:
+        return b"dn%b;" % value.replace(tzinfo=None).isoformat().encode()
+    since = value.replace(tzinfo=None) - _EPOCH - offset
+    return b"da%b" % _of_timedelta(since)
+
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # offsets are taken away
+
+
+def _of_date(value: date) -> bytes:
+    return b"D%b;" % value.isoformat().encode()
+
+
+def _of_time(value: time) -> bytes:
+    value = value.replace(fold=0)
+    since = timedelta(
+        hours=value.hour,
+        minutes=value.minute,
+        seconds=value.second,
+        microseconds=value.microsecond,
+    )
+    offset = value.utcoffset()
+    if offset is None:
+        return b"hn%b" % _of_timedelta(since)
+    return b"ha%b" % _of_timedelta(since - offset)
+
+
+def _of_timedelta(value: timedelta) -> bytes:
+    return b"T%d,%d,%d;" % (value.days, value.seconds, value.microseconds)
+
+
+def _of_type(value: Any) -> bytes:
+    """Encode a type, which keys have for ``typed`` and from ``by_value``."""
+    if "<locals>" in value.__qualname__:
+        raise NotCanonicalError(f"{value!r} is made anew by each call of a function")
+    return _framed(b"c", value.__module__.encode(), value.__qualname__.encode())
+
+
+def _of_enum(value: Any) -> bytes:
+    name = repr(value.value) if isinstance(value, Flag) else value.name
+    return _framed(b"e", _of_type(type(value)), name.encode())
+
+
+_ENCODERS: "Final[dict[Any, Callable[[Any], bytes]]]" = {
+    type(None): _of_none,
+    bool: _of_int,
+    int: _of_int,
+    float: _of_float,
+    Decimal: _of_decimal,
+    str: _of_str,
+    bytes: _of_bytes,
+    tuple: _of_tuple,
+    frozenset: _of_frozenset,
+    UUID: _of_uuid,
+    datetime: _of_datetime,
+    date: _of_date,
+    time: _of_time,
+    timedelta: _of_timedelta,
+}

@@ -1,0 +1,161 @@
+"""Results and failures as bytes, and back."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from .._failures import duplicate
+
+#: What the bytes on the server begin with.
+_VALUE: Final = b"v"
+_FAILURE: Final = b"e"
+
+
+def to_json(value: Any) -> bytes:
+    """Encode a result as JSON: the default of *encode*."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+class UnreadableError(Exception):
+    """What was found on the server is nothing that this program can read."""
+
+
+class Codec(NamedTuple):
+    """How results become bytes and bytes results."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+    #: Whether each result is decoded at once, to see whether it survives.
+    check: bool
+    max_bytes: int
+
+    def pack(self, value: Any, name: str) -> bytes | None:
+        """Return a result of the function called *name* as bytes; None: too many.
+
+        Raises TypeError if it does not survive.
+        """
+        try:
+            encoded = self.encode(value)
+            if not isinstance(encoded, bytes):
+                raise TypeError(  # noqa: TRY301  # told as any other error
+                    f"encode returned {type(encoded).__qualname__} and not bytes"
+                )
+            survives = not self.check or is_same(value, self.decode(encoded))
+        except Exception as error:
+            raise self._refusal(value, name, f"its codec raised {error!r}") from error
+        if not survives:
+            raise self._refusal(value, name, "decoding gives something else")
+        return None if len(encoded) > self.max_bytes else _VALUE + encoded
+
+    def _refusal(self, value: Any, name: str, why: str) -> TypeError:
+        kind = type(value)
+        return TypeError(
+            f"{name} returned something of type {kind.__module__}.{kind.__qualname__} "
+            f"that the second tier cannot keep, since {why}: return what JSON can tell, "
+            "pass encode= and decode= to RedisTier, or check=False if the codec is to be "
+            "trusted"
+        )
+
+    def unpack(
+        self, packed: bytes, failures: Mapping[type[Exception], float]
+    ) -> "tuple[Any, BaseException | None]":
+        """Return the result that is told of, or the failure.
+
+        Only failures of the types in *failures* are made. Raises UnreadableError.
+        """
+        try:
+            if packed[:1] == _VALUE:
+                return self.decode(packed[1:]), None
+            if packed[:1] == _FAILURE:
+                return None, _failure_of(json.loads(packed[1:]), failures)
+        except Exception as error:
+            raise UnreadableError from error
+        raise UnreadableError
+
+
+def pack_failure(
+    error: BaseException, failures: Mapping[type[Exception], float]
+) -> bytes | None:
+    """Return a failure as data, or None if it cannot be told.
+
+    That is one of a type in *failures*, whose args and attributes JSON can tell.
+    """
+    kind: Any = type(error)
+    if kind not in failures:
+        return None
+    told = {
+        "type": _name_of(kind),
+        "args": list(error.args),
+        "attributes": vars(error),
+    }
+    try:
+        packed = to_json(told)
+        if not is_same(told, json.loads(packed)):
+            return None
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return _FAILURE + packed
+
+
+def _failure_of(
+    told: Any, failures: Mapping[type[Exception], float]
+) -> BaseException:
+    """Make a failure from data."""
+    kind = {_name_of(known): known for known in failures}[told["type"]]
+    # Without __init__, which may take other arguments, or build them.
+    error = kind.__new__(kind, *told["args"])
+    error.args = tuple(told["args"])
+    for name, value in told["attributes"].items():
+        vars(error)[name] = value
+    made: BaseException = duplicate(error)
+    return made
+
+
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Tell whether two values are equal and have the same types at any depth.
+
+    What raises when it is compared, or answers with something that is no bool, is not.
+    """
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, tuple)):
+        if len(one) != len(other):
+            return False
+        if not all(map(is_same, one, other)):
+            return False
+    elif isinstance(one, dict):
+        if not _have_same_members(one, other):
+            return False
+        if not all(is_same(value, other[key]) for key, value in one.items()):
+            return False
+    elif isinstance(one, (set, frozenset)):
+        if not _have_same_members(one, other):
+            return False
+    else:
+        for name in _attributes_of(one):
+            if not is_same(getattr(one, name, None), getattr(other, name, None)):
+                return False
+    return (one == other) is True
+
+
+def _have_same_members(one: Any, other: Any) -> bool:
+    """Tell whether the members of sets, or the keys of dicts, are the same."""
+    if len(one) != len(other):
+        return False
+    twins = {member: member for member in other}
+    return all(
+        member in twins and is_same(member, twins[member]) for member in one
+    )
+
+
+def _attributes_of(value: Any) -> list[str]:
+    """Return the names of what an object holds."""
+    names = list(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        slots: Any = kind.__dict__.get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else slots
+    return [name for name in names if name not in ("__dict__", "__weakref__")]

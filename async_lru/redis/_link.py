@@ -1,0 +1,378 @@
+"""The contact that one event loop has with the server."""
+
+import asyncio
+import logging
+from asyncio import AbstractEventLoop, Future, Task
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import (
+    MaxConnectionsError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+
+from ._protocol import (
+    CHANGE,
+    CLEAR,
+    GENERATION,
+    Kind,
+    Message,
+    Names,
+    Script,
+    new_token,
+)
+from ._waiting import call_in_loop, within
+from ._watch import Watches
+
+if TYPE_CHECKING:
+    from . import RedisTier
+    from ._pending import Change
+
+logger = logging.getLogger("async_lru.redis")
+
+#: Seconds of silence after which the server is asked whether it is still there.
+PING: Final = 2.0
+
+#: Seconds between two attempts to get in contact again.
+RETRY: Final = 0.5
+
+#: Seconds that an attempt to get in contact may take; calls do not wait for it so long.
+CONNECT: Final = 5.0
+
+#: Commands that are on their way at the same time, each on a connection.
+MOST_COMMANDS: Final = 32
+
+
+class UnavailableError(Exception):
+    """The server does not answer, or refuses: do without it."""
+
+
+class Link:
+    """A client of the server in one event loop, and what keeps it in contact.
+
+    It is up while the server answers and has told all that was missed. Belongs to the
+    thread of its loop, except for ``wake`` and ``close_soon``.
+    """
+
+    def __init__(self, tier: "RedisTier", loop: AbstractEventLoop) -> None:
+        self._tier = tier
+        self.loop = loop
+        self.up = False
+        self.closed = False
+        #: Whether it has ever been up, or has failed to be.
+        self._tried = loop.create_future()
+        self._was_down = False
+        self._client: Any = None
+        self._generations: dict[str, str] = {}
+        self.watches = Watches()
+        self._slots = asyncio.Semaphore(MOST_COMMANDS)
+        self._commands: set[Task[Any]] = set()
+        self._failure: Future[BaseException] = loop.create_future()
+        self._changed = asyncio.Event()
+        self._main = loop.create_task(self._serve())
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the server is known not to answer."""
+        return self._tried.done() and not self.up
+
+    # Being in contact
+
+    async def ready(self) -> bool:
+        """Tell whether the server answers; waits for the first answer for a moment."""
+        if not self.up and not self._tried.done():
+            await within(self._tried, self._tier.timeout)
+            if not self._tried.done():
+                self._tried.set_result(None)  # nobody else waits
+                self._note_down(TimeoutError("no connection within the timeout"))
+        return self.up
+
+    async def _serve(self) -> None:
+        """Get in contact, and stay so, until the link is closed."""
+        try:
+            while True:
+                try:
+                    await self._session()
+                except (RedisError, OSError, TimeoutError, asyncio.TimeoutError) as error:
+                    self._note_down(error)
+                except Exception as error:  # from the callable that makes the client
+                    self._note_down(error)
+                    logger.exception("%r: cannot make a client", self._tier)
+                await asyncio.sleep(RETRY)
+        finally:
+            self.closed = True
+            self.up = False
+            self.watches.wake_all()
+            if not self._tried.done():
+                self._tried.set_result(None)
+            self._tier.forget(self)
+
+    async def _session(self) -> None:
+        """Get in contact, make up for what was missed, and listen until contact is lost."""
+        self._failure = self.loop.create_future()
+        client = self._client = self._tier.make_client()
+        pubsub = None
+        tasks: list[Task[None]] = []
+        try:
+            await asyncio.wait_for(client.initialize(), CONNECT)
+            pubsub = client.pubsub()
+            await asyncio.wait_for(self._subscribe(pubsub), CONNECT)
+            self._generations.clear()
+            self.watches.lose()
+            self._tier.drop_missed(self.loop)
+            tasks.append(self._start(self._listen(pubsub)))
+            await asyncio.wait_for(self._tell_changes(), CONNECT)
+            self._note_up()
+            tasks.append(self._start(self._tell_changes_as_they_come()))
+            raise await self._failure
+        finally:
+            self.up = False
+            self.watches.wake_all()
+            for task in tasks:
+                task.cancel()
+            await self._end(tasks, pubsub, client)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
+        """Start what contact is lost without."""
+        task = self.loop.create_task(coroutine)
+        task.add_done_callback(self._note_end)
+        return task
+
+    async def _end(self, tasks: "list[Task[None]]", pubsub: Any, client: Any) -> None:
+        """Let commands finish that are on their way, for a moment, and close the client."""
+        if tasks or self._commands:
+            await asyncio.wait([*tasks, *self._commands], timeout=self._tier.timeout)
+        for part in (pubsub, client):
+            if part is not None:
+                try:
+                    await asyncio.wait_for(part.aclose(), self._tier.timeout)
+                except (RedisError, OSError, TimeoutError, asyncio.TimeoutError):
+                    pass
+
+    async def _subscribe(self, pubsub: Any) -> None:
+        await pubsub.subscribe(self._tier.keyspace.channel)
+        while True:
+            message = await pubsub.get_message(timeout=CONNECT)
+            if message is not None and message["type"] == "subscribe":
+                return
+
+    async def _listen(self, pubsub: Any) -> None:
+        """Pass messages on; ask the server now and then whether it is still there."""
+        while True:
+            message = await pubsub.get_message(timeout=PING)
+            if message is None:
+                await pubsub.ping()
+                message = await pubsub.get_message(timeout=self._tier.timeout)
+                if message is None:
+                    raise TimeoutError("no answer to a ping")
+            if message["type"] == "message":
+                self._hear(message["data"])
+
+    def _note_end(self, task: "Task[None]") -> None:
+        """Lose contact when what is needed for it has ended."""
+        if not task.cancelled():
+            self._lose_contact(task.exception() or ConnectionError("ended"))
+
+    def _lose_contact(self, error: BaseException) -> None:
+        self.up = False
+        if not self._failure.done():
+            self._failure.set_result(error)
+        self.watches.wake_all()
+
+    def _note_up(self) -> None:
+        self.up = True
+        if self._was_down:
+            logger.info("%r: in contact with the server again", self._tier)
+        self._was_down = False
+        if not self._tried.done():
+            self._tried.set_result(None)
+
+    def _note_down(self, error: BaseException) -> None:
+        self.up = False
+        if not self._was_down:
+            logger.warning(
+                "%r: no contact with the server, so each process caches for itself: %s",
+                self._tier,
+                type(error).__name__,
+            )
+        self._was_down = True
+        if not self._tried.done():
+            self._tried.set_result(None)
+
+    # Commands
+
+    async def run(self, script: Script, keys: list[str], *args: Any) -> Any:
+        """Have the server run a script, and return its answer.
+
+        When the caller is cancelled it waits for the end of the command all the same,
+        for a moment: an answer that nobody reads would be taken for that of the next.
+
+        Raises UnavailableError.
+        """
+        async with self._slots:
+            if not self.up:
+                raise UnavailableError
+            return await self._run(script, keys, args)
+
+    async def _run(self, script: Script, keys: list[str], args: Any) -> Any:
+        task = self.loop.create_task(self._execute(self._client, script, keys, args))
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+        task.add_done_callback(_retrieve)
+        try:
+            await within(task, self._tier.timeout)
+        except asyncio.CancelledError:
+            await within(task, self._tier.timeout)  # it may have taken a lease
+            raise
+        if not task.done():
+            self._lose_contact(TimeoutError("no answer within the timeout"))
+            raise UnavailableError
+        if task.cancelled():
+            raise UnavailableError
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if not isinstance(error, (ResponseError, MaxConnectionsError)):
+            self._lose_contact(error)
+        raise UnavailableError from error
+
+    @staticmethod
+    async def _execute(client: Any, script: Script, keys: list[str], args: Any) -> Any:
+        try:
+            return await client.evalsha(script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await client.eval(script.text, len(keys), *keys, *args)
+
+    async def names(self, function: str, hash_: str) -> tuple[str, Names]:
+        """Return the generation of a function, and the keys of an entry.
+
+        Raises UnavailableError.
+        """
+        keyspace = self._tier.keyspace
+        generation = self._generations.get(function)
+        if generation is None:
+            async with self._slots:
+                if not self.up:
+                    raise UnavailableError
+                generation = await self._ask_generation(function, new_token())
+        return generation, keyspace.entry(function, generation, hash_)
+
+    async def _ask_generation(self, function: str, default: str) -> str:
+        key = self._tier.keyspace.generation(function)
+        found: bytes | str = await self._run(GENERATION, [key], [default])
+        generation = found if isinstance(found, str) else found.decode()
+        self._generations[function] = generation
+        return generation
+
+    # Messages
+
+    def _hear(self, packed: bytes) -> None:
+        message = Message.unpack(packed)
+        if message is None:
+            return
+        known = self._generations.get(message.function)
+        if message.kind is Kind.CLEARED:
+            self._generations[message.function] = message.generation
+        elif known not in (None, message.generation):
+            # The server has lost it and somebody has begun anew, as clearing does.
+            del self._generations[message.function]
+            message = message._replace(kind=Kind.CLEARED)
+        self.watches.tell(message)
+        self._tier.tell(message)
+
+    # What was changed here
+
+    def wake(self) -> None:
+        """Have the server told of what was changed, from any thread."""
+        call_in_loop(self.loop, self._changed.set)
+
+    async def _tell_changes_as_they_come(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._tell_changes()
+
+    async def _tell_changes(self) -> None:
+        """Tell the server of what was changed, until nothing is left to be told."""
+        pending = self._tier.pending
+        while changes := pending.take():
+            tasks = [self.loop.create_task(self._tell(change)) for change in changes]
+            try:
+                await asyncio.wait(tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                pending.put_back(changes)
+            for task in tasks:
+                task.result()
+
+    async def _tell(self, change: "Change") -> None:
+        """Tell the server of a change until it has acknowledged it."""
+        async with self._slots:
+            if change.target[1] is None:
+                await self._tell_of_all(change)
+            else:
+                await self._tell_of_one(change)
+        self._tier.pending.acknowledge(change)
+
+    async def _tell_of_all(self, change: "Change") -> None:
+        function, _ = change.target
+        keyspace = self._tier.keyspace
+        message = Message(
+            Kind.CLEARED, change.origin, change.version, change.version, "*", function
+        )
+        rest = [change.version, keyspace.channel, message.pack()]
+        await self._run(CLEAR, [keyspace.generation(function)], rest)
+        self._generations[function] = change.version
+
+    async def _tell_of_one(self, change: "Change") -> None:
+        function, _ = change.target
+        generation = self._generations.get(function)
+        if generation is None:
+            generation = await self._ask_generation(function, new_token())
+        told = None
+        while told != generation:
+            told = generation
+            await self._tell_of_entry(change, told)
+            # Somebody may have begun a new one, if the server has lost the old one.
+            generation = await self._ask_generation(function, told)
+
+    async def _tell_of_entry(self, change: "Change", generation: str) -> None:
+        function, hash_ = change.target
+        assert hash_ is not None
+        keyspace = self._tier.keyspace
+        names = keyspace.entry(function, generation, hash_)
+        message = Message(
+            Kind.CHANGED, change.origin, change.version, generation, hash_, function
+        )
+        rest = [keyspace.channel, message.pack()]
+        value, left = change.value()
+        if value:
+            try:
+                packed = change.version.encode() + value
+                await self._run(CHANGE, [*names], [packed, left, *rest])
+                return
+            except UnavailableError as error:
+                if not isinstance(error.__cause__, ResponseError):
+                    raise
+                change.forget_value()  # there is no room for it
+        await self._run(CHANGE, [*names], ["", 0, *rest])
+
+    # The end
+
+    def close_soon(self) -> None:
+        """Close the link, from any thread."""
+        call_in_loop(self.loop, self._main.cancel)
+
+    async def close(self) -> None:
+        """Close the link, and return when nothing of it is left running."""
+        self._main.cancel()
+        await asyncio.wait([self._main])
+
+
+def _retrieve(task: "Task[Any]") -> None:
+    """Take note of an error, for asyncio, though nobody may want to know."""
+    if not task.cancelled():
+        task.exception()

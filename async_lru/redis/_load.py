@@ -1,0 +1,326 @@
+"""How a run asks the tier, and what it does with the answer."""
+
+import asyncio
+from asyncio import AbstractEventLoop, TimerHandle
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .._runs import Function, Run
+from ._codecs import UnreadableError, pack_failure
+from ._link import Link, UnavailableError
+from ._protocol import (
+    ACQUIRE,
+    RELEASE,
+    RENEW,
+    STORE,
+    TOKEN_SIZE,
+    Kind,
+    Message,
+    Names,
+    new_token,
+)
+from ._watch import Watch
+
+if TYPE_CHECKING:
+    from ._cache import TieredCache
+
+#: Seconds for which a value is kept that was made without the server.
+ALONE: Final = 2.0
+
+#: Seconds that a lease may seem to last longer than it does.
+LITTLE: Final = 0.01
+
+
+class Outcome(NamedTuple):
+    """What is to become of the result of a run, or of its failure."""
+
+    hash: str
+    version: str
+    #: Until when it is kept at most, by the clock of the cache: -inf is not at all.
+    end: float
+    #: Whether it was made here, 1 or 0, and the seconds that took.
+    loads: int = 1
+    seconds: float = 0.0
+
+
+class Load:
+    """One run's dealings with the server.
+
+    It asks for the value or for the lease of the entry, and waits while somebody else
+    has the lease. When it has it the function is run, and the result stored, as long as
+    nobody has taken the lease away. Where the server does not answer the function is
+    run without.
+    """
+
+    def __init__(self, cache: "TieredCache", run: Run, hash_: str) -> None:
+        self._cache = cache
+        self._run = run
+        self._hash = hash_
+        self._token = new_token()
+        self._watch = Watch(cache.name, hash_, cache.origin, self._change)
+        self._is_running = False
+        self._seconds = 0.0
+
+    def _change(self) -> None:
+        """Note that the entry was changed elsewhere: the function has seen what it was."""
+        if self._is_running:
+            self._cache.take_from(self._run)
+
+    async def outcome_of(
+        self,
+        function: Function,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        any_value: bool,
+    ) -> Any:
+        """Return the result, or raise the failure, of the entry."""
+        link = self._cache.tier.link()
+        link.watches.add(self._watch)
+        try:
+            try:
+                found = await self._ask(link, any_value=any_value)
+            except UnavailableError:
+                return await self._call_alone(link, function, args, kwargs)
+            if isinstance(found, Names):
+                return await self._call(link, found, function, args, kwargs)
+            return _told(found)
+        finally:
+            link.watches.remove(self._watch)
+
+    # Asking
+
+    async def _ask(self, link: Link, *, any_value: bool) -> Any:
+        """Return the result and the failure of the entry, or its names and the lease."""
+        cache = self._cache
+        if not await link.ready():
+            raise UnavailableError
+        has_waited = False
+        while True:
+            if cache.tier.pending.has(cache.name, self._hash):
+                await self._settle(link)
+            self._watch.reset()
+            try:
+                generation, names = await link.names(cache.name, self._hash)
+                self._generation = generation
+                asked = cache.time()
+                lease = int(cache.tier.lease * 1000)
+                wanted = "0" if any_value else "1"
+                try:
+                    reply = await link.run(ACQUIRE, [*names], self._token, lease, wanted)
+                except asyncio.CancelledError:
+                    await self._release(link, names)  # it may be ours
+                    raise
+            except UnavailableError:
+                cache.counters.tier_errors += 1
+                raise
+            if reply is None:
+                cache.counters.tier_misses += 1
+                return names
+            if isinstance(reply, int):
+                cache.counters.tier_waits += not has_waited
+                has_waited = any_value = True  # what the other makes is new enough
+                await self._watch.wait(link.loop, reply / 1000 + LITTLE)
+                continue
+            try:
+                found = self._read(reply, asked)
+            except UnreadableError:
+                cache.counters.tier_errors += 1
+                any_value = False
+                continue
+            if found is not None:
+                cache.counters.tier_hits += 1
+                return found
+
+    async def _settle(self, link: Link) -> None:
+        """Wait until the server knows what was changed here."""
+        cache = self._cache
+        cache.tier.wake()
+        try:
+            await asyncio.wait_for(
+                cache.tier.pending.wait_for_entry(cache.name, self._hash),
+                cache.tier.timeout,
+            )
+        except (TimeoutError, asyncio.TimeoutError):
+            raise UnavailableError from None
+        if not link.up:
+            raise UnavailableError
+
+    def _read(self, reply: Any, asked: float) -> Any:
+        """Return the result and the failure that were found, or None if they are over."""
+        cache = self._cache
+        packed, left = reply
+        if isinstance(packed, str):
+            packed = packed.encode("utf-8", "surrogateescape")
+        version = packed[:TOKEN_SIZE].decode("latin-1")
+        end = asked + left / 1000
+        if self._watch.is_outdated(version) or end <= cache.time():
+            return None
+        found = cache.tier.codec.unpack(packed[TOKEN_SIZE:], cache.failures_kept)
+        cache.note_outcome(self._run, Outcome(self._hash, version, end, loads=0))
+        return found
+
+    # Running the function
+
+    async def _call_alone(
+        self, link: Link, function: Function, args: Any, kwargs: Any
+    ) -> Any:
+        """Return the result of the function, to be kept for a moment."""
+        cache = self._cache
+        was_up = link.up
+        try:
+            value = await self._timed(function, args, kwargs)
+            cache.tier.codec.pack(value, cache.name)
+            now = cache.time()
+            end = cache.end_of(value, now)
+        except Exception:
+            self._note(cache.time() + ALONE)
+            raise
+        # What has happened before contact was made again was not heard.
+        has_missed = link.up and not was_up
+        self._note(-inf if has_missed else min(end, now + ALONE))
+        return value
+
+    async def _call(
+        self, link: Link, names: Names, function: Function, args: Any, kwargs: Any
+    ) -> Any:
+        """Return the result of the function, and store it."""
+        renewal = Renewal(link, names, self._token, self._cache.tier.lease)
+        is_over = False
+        try:
+            value = await self._timed(function, args, kwargs)
+            await self._store(link, names, value)
+            is_over = True
+            return value  # noqa: TRY300  # the lease is given back below
+        except GeneratorExit:  # nothing can be awaited any more
+            is_over = True
+            raise
+        except Exception as error:
+            is_over = await self._store_failure(link, names, error)
+            if not is_over:
+                self._note(inf)  # as long as the cache would by itself
+            raise
+        finally:
+            renewal.stop()
+            if not is_over:
+                await self._release(link, names)
+
+    async def _timed(self, function: Function, args: Any, kwargs: Any) -> Any:
+        """Return the result of the function; see to it that we hear of changes."""
+        self._is_running = True
+        started = self._cache.time()
+        value = await function(*args, **kwargs)
+        self._seconds = self._cache.time() - started
+        return value
+
+    def _note(self, end: float) -> None:
+        outcome = Outcome(self._hash, self._token, end, 1, self._seconds)
+        self._cache.note_outcome(self._run, outcome)
+
+    async def _store(self, link: Link, names: Names, value: Any) -> None:
+        """Store a result, or give the lease back if that is not to be stored."""
+        cache = self._cache
+        now = cache.time()
+        end = cache.end_of(value, now)
+        packed = cache.tier.codec.pack(value, cache.name)
+        if packed is None or not now < end < inf or not self._run.joinable:
+            await self._release(link, names)
+        else:
+            end = await self._send(link, names, packed, now, end)
+        self._note(end)
+
+    async def _send(
+        self, link: Link, names: Names, packed: bytes, now: float, end: float
+    ) -> float:
+        """Have something stored; return until when it is to be kept here."""
+        cache = self._cache
+        message = self._message(Kind.STORED)
+        try:
+            stored = await link.run(
+                STORE,
+                [*names],
+                self._token,
+                self._token.encode() + packed,
+                max(int((end - now) * 1000), 1),
+                cache.tier.keyspace.channel,
+                message.pack(),
+            )
+        except UnavailableError:
+            cache.counters.tier_errors += 1
+            await self._release(link, names)
+            return min(end, now + ALONE)
+        if stored:
+            return end
+        cache.counters.tier_refused += 1
+        return -inf
+
+    async def _store_failure(self, link: Link, names: Names, error: Exception) -> bool:
+        """Store a failure if it is to be kept; tell whether that was done."""
+        cache = self._cache
+        packed = pack_failure(error, cache.failures_kept)
+        if packed is None or not self._run.joinable:
+            return False
+        now = cache.time()
+        end = now + cache.failures_kept[type(error)]
+        end = await self._send(link, names, packed, now, end)
+        self._note(end)
+        return True
+
+    async def _release(self, link: Link, names: Names) -> None:
+        """Give the lease back, so that nobody waits for its end."""
+        message = self._message(Kind.RELEASED)
+        channel = self._cache.tier.keyspace.channel
+        try:
+            await link.run(RELEASE, [names.lease], self._token, channel, message.pack())
+        except UnavailableError:
+            self._cache.counters.tier_errors += 1
+
+    def _message(self, kind: Kind) -> Message:
+        cache = self._cache
+        return Message(
+            kind, cache.origin, self._token, self._generation, self._hash, cache.name
+        )
+
+
+def _told(found: "tuple[Any, BaseException | None]") -> Any:
+    """Return the result that was found, or raise the failure."""
+    value, failure = found
+    if failure is None:
+        return value
+    try:
+        raise failure
+    finally:
+        del failure, found  # its traceback holds this frame
+
+
+class Renewal:
+    """Prolongs a lease while its run goes on: a loop that is blocked does not."""
+
+    def __init__(self, link: Link, names: Names, token: str, lease: float) -> None:
+        self._link = link
+        self._names = names
+        self._token = token
+        self._lease = lease
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer = self._set_timer(link.loop)
+
+    def _set_timer(self, loop: AbstractEventLoop) -> TimerHandle:
+        return loop.call_later(self._lease / 3, self._renew)
+
+    def _renew(self) -> None:
+        loop = self._link.loop
+        self._timer = self._set_timer(loop)
+        task = loop.create_task(self._send())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self) -> None:
+        milliseconds = int(self._lease * 1000)
+        try:
+            await self._link.run(RENEW, [self._names.lease], self._token, milliseconds)
+        except UnavailableError:  # the next may succeed
+            pass
+
+    def stop(self) -> None:
+        """Prolong it no more."""
+        self._timer.cancel()

@@ -1,0 +1,183 @@
+"""What was changed here and not yet acknowledged by the server."""
+
+import asyncio
+from asyncio import Future
+from collections.abc import Iterable
+from functools import partial
+from threading import RLock
+from time import monotonic
+from typing import Final, TypeAlias
+
+from ._protocol import new_token
+from ._waiting import call_in_loop
+
+#: Past so many changes of a function that wait, everything of it is dropped instead.
+MOST: Final = 10_000
+
+#: The function, and the hash of the entry: None is all of them.
+Target: TypeAlias = "tuple[str, str | None]"
+
+
+class Change:
+    """An entry that was put or invalidated, or a function that was cleared."""
+
+    __slots__ = ("_ends", "_packed", "_waiters", "acknowledged", "origin", "target", "version")
+
+    def __init__(
+        self,
+        target: Target,
+        origin: str,
+        version: str,
+        packed: bytes | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        self.target = target
+        self.origin = origin
+        self.version = version
+        self._packed = packed
+        self._ends = monotonic() + seconds
+        self.acknowledged = False
+        self._waiters: list[Future[None]] = []
+
+    def value(self) -> tuple[bytes, int]:
+        """Return the value that was put and the milliseconds it has left, or nothing."""
+        left = int((self._ends - monotonic()) * 1000)
+        return (b"", 0) if self._packed is None or left <= 0 else (self._packed, left)
+
+    def forget_value(self) -> None:
+        """Be an invalidation from now on: the server does not take the value."""
+        self._packed = None
+
+    def add_waiter(self, waiter: "Future[None]") -> None:
+        """Wake *waiter*, in its loop, when the change is acknowledged."""
+        self._waiters.append(waiter)
+
+    def take_waiters(self, other: "Change") -> None:
+        """Take over those who wait for *other*, which this makes superfluous."""
+        self._waiters += other._waiters  # noqa: SLF001  # one of us
+        other._waiters = []  # noqa: SLF001
+
+    def acknowledge(self) -> None:
+        """Wake those who wait."""
+        self.acknowledged = True
+        for waiter in self._waiters:
+            call_in_loop(waiter.get_loop(), partial(_wake, waiter))
+
+
+class Pending:
+    """Changes in the order in which they are to be told to the server, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._changes: dict[Target, Change] = {}
+        #: Those that are on their way.
+        self._sent: dict[Target, Change] = {}
+
+    def add(self, change: Change) -> None:
+        """Have the server told of *change*, and no more of those that it covers."""
+        function, hash_ = change.target
+        with self._lock:
+            if hash_ is not None and len(self._changes) >= MOST:
+                change = Change((function, None), "", new_token())
+            covered = (
+                [target for target in self._changes if target[0] == function]
+                if change.target[1] is None
+                else [change.target]
+            )
+            for target in covered:
+                former = self._changes.pop(target, None)
+                if former is not None:
+                    change.take_waiters(former)
+            self._changes[change.target] = change
+
+    def take(self) -> list[Change]:
+        """Return the changes that can be sent now, clearings first."""
+        with self._lock:
+            free = [c for t, c in self._changes.items() if not self._must_wait(t)]
+            clearings = [c for c in free if c.target[1] is None]
+            if clearings:  # what comes after them needs the new generation
+                free = clearings
+            for change in free:
+                self._sent[change.target] = self._changes.pop(change.target)
+            return free
+
+    def _must_wait(self, target: Target) -> bool:
+        return target in self._sent or (target[0], None) in self._sent
+
+    def put_back(self, changes: list[Change]) -> None:
+        """Have those of *changes* sent again that were not acknowledged."""
+        with self._lock:
+            for change in changes:
+                if not change.acknowledged:
+                    del self._sent[change.target]
+                    newer = self._newer(change.target)
+                    if newer is None:
+                        self._changes[change.target] = change
+                    else:
+                        newer.take_waiters(change)
+
+    def _newer(self, target: Target) -> Change | None:
+        """Return a change that makes another one of *target* superfluous."""
+        return self._changes.get(target) or self._changes.get((target[0], None))
+
+    def acknowledge(self, change: Change) -> None:
+        """Take note that the server has done it."""
+        with self._lock:
+            del self._sent[change.target]
+            change.acknowledge()
+
+    def has(self, function: str, hash_: str) -> bool:
+        """Tell whether the server may have something older of an entry."""
+        if not self._changes and not self._sent:
+            return False
+        with self._lock:
+            return bool(self._of_entry(function, hash_))
+
+    def _of_entry(self, function: str, hash_: str) -> list[Change]:
+        targets: list[Target] = [(function, hash_), (function, None)]
+        found = [c.get(t) for c in (self._sent, self._changes) for t in targets]
+        return [change for change in found if change is not None]
+
+    async def wait_for_entry(self, function: str, hash_: str) -> None:
+        """Return when what there is of an entry is acknowledged."""
+        with self._lock:
+            waiters = _waiters_for(self._of_entry(function, hash_))
+        for waiter in waiters:
+            await waiter
+
+    async def wait_for_all(self, function: str) -> None:
+        """Return when what there is of a function is acknowledged."""
+        with self._lock:
+            waiters = _waiters_for(
+                change
+                for changes in (self._sent, self._changes)
+                for target, change in changes.items()
+                if target[0] == function
+            )
+        for waiter in waiters:
+            await waiter
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to be sent."""
+        return not self._changes
+
+    def after_fork(self) -> None:  # pragma: no cover  # in a child
+        """Leave what was pending to the parent."""
+        self.__init__()  # type: ignore[misc]
+
+
+def _waiters_for(changes: "Iterable[Change]") -> "list[Future[None]]":
+    """Return a future of the running loop for each change."""
+    loop = asyncio.get_running_loop()
+    waiters: list[Future[None]] = []
+    for change in changes:
+        waiter = loop.create_future()
+        change.add_waiter(waiter)
+        waiters.append(waiter)
+    return waiters
+
+
+def _wake(waiter: "Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

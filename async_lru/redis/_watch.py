@@ -1,0 +1,106 @@
+"""Runs that want to know what happens to their entry elsewhere."""
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable
+
+from ._waiting import within
+from ._protocol import Kind, Message
+
+
+class Watch:
+    """What a run hears of its entry from when it begins until it ends."""
+
+    def __init__(
+        self, function: str, hash_: str, origin: str, on_change: Callable[[], object]
+    ) -> None:
+        self.function = function
+        self.hash = hash_
+        self._origin = origin
+        self._on_change = on_change
+        self._last: Message | None = None
+        self._waiter: Future[None] | None = None
+        self._is_told = False
+
+    def reset(self) -> None:
+        """Forget what was heard so far: the server is to be asked now."""
+        self._last = None
+        self._is_told = False
+
+    def is_outdated(self, version: str) -> bool:
+        """Tell whether the entry is known to have changed since that version."""
+        return self._last is not None and self._last.version != version
+
+    def tell(self, message: Message) -> None:
+        """Take note of what has happened to the entry."""
+        if message.kind is not Kind.RELEASED:
+            self._last = message
+        self.wake()
+        if (
+            message.kind in (Kind.CHANGED, Kind.CLEARED)
+            and message.origin != self._origin
+        ):
+            self._on_change()
+
+    def lose(self) -> None:
+        """Take note that something may have happened."""
+        self._on_change()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the run ask the server again."""
+        self._is_told = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, loop: AbstractEventLoop, seconds: float) -> None:
+        """Wait until something was heard since ``reset``, at most so long."""
+        if not self._is_told:
+            self._waiter = loop.create_future()
+            await within(self._waiter, seconds)
+
+
+class Watches:
+    """The watches of one loop, by what they are about."""
+
+    def __init__(self) -> None:
+        self._by_function: dict[str, dict[str, list[Watch]]] = {}
+
+    def add(self, watch: Watch) -> None:
+        """Let *watch* hear of its entry."""
+        by_hash = self._by_function.setdefault(watch.function, {})
+        by_hash.setdefault(watch.hash, []).append(watch)
+
+    def remove(self, watch: Watch) -> None:
+        """Let it hear no more."""
+        by_hash = self._by_function[watch.function]
+        by_hash[watch.hash].remove(watch)
+        if not by_hash[watch.hash]:
+            del by_hash[watch.hash]
+
+    def tell(self, message: Message) -> None:
+        """Tell those of the entry that *message* is about."""
+        by_hash = self._by_function.get(message.function, {})
+        if message.kind is Kind.CLEARED:
+            told = [watch for watches in by_hash.values() for watch in watches]
+        else:
+            told = by_hash.get(message.hash, [])
+        for watch in list(told):
+            watch.tell(message)
+
+    def _all(self) -> list[Watch]:
+        return [
+            watch
+            for by_hash in self._by_function.values()
+            for watches in by_hash.values()
+            for watch in watches
+        ]
+
+    def lose(self) -> None:
+        """Tell all that something may have happened that nobody has told of."""
+        for watch in self._all():
+            watch.lose()
+
+    def wake_all(self) -> None:
+        """Let all ask the server again, and learn that it does not answer."""
+        for watch in self._all():
+            watch.wake()
