@@ -1,0 +1,119 @@
+"""What the tests of the second tier share: a real server, and what speaks to it.
+
+Import the fixtures that a module needs: ``from tier_support import namespace, server``.
+A module has one process of each program, and each test a namespace of its own.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from secrets import token_hex
+from typing import Any
+
+import pytest
+from servers import MISSING, PROGRAMS, Server, served
+
+redis = pytest.importorskip("redis", reason="needs redis-py: pip install redis")
+
+from async_lru import AlruCacheWrapper, alru_cache  # noqa: E402
+from async_lru.redis import RedisTier  # noqa: E402
+from conftest import Counted  # noqa: E402
+
+#: Seconds that tests wait for what must happen.
+PATIENCE = 20
+
+#: Seconds for which a server may be slow, where that is not the point.
+SLOW = 2.0
+
+
+@pytest.fixture(
+    scope="module",
+    params=list(PROGRAMS) or [pytest.param("none", marks=pytest.mark.skip(MISSING))],
+)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server process: Valkey, and Redis where it is installed."""
+    with served(request.param) as started:
+        yield started
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Return a name that no other test has."""
+    return f"test-{token_hex(4)}"
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Any]:
+    """A plain client of the server, which blocks."""
+    with redis.Redis(port=server.port, decode_responses=True) as connected:
+        yield connected
+
+
+class Twins:
+    """Tiers of one namespace, and functions of the same name with them.
+
+    Two of them are to each other what the same function is in two processes.
+    """
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.url = url
+        self.namespace = namespace
+        self._functions: list[AlruCacheWrapper[..., Any]] = []
+
+    def tier(self, **options: Any) -> RedisTier:
+        options = {"namespace": self.namespace, "timeout": SLOW, **options}
+        return RedisTier(self.url, **options)
+
+    def add(self, function: AlruCacheWrapper[..., Any]) -> AlruCacheWrapper[..., Any]:
+        """Have a function closed at the end."""
+        self._functions.append(function)
+        return function
+
+    def cached(
+        self, function: Any, name: str = "load", **options: Any
+    ) -> AlruCacheWrapper[..., Any]:
+        """Make a cached function like that of another process."""
+        function.__module__, function.__qualname__ = "app", name
+        options = {"maxsize": 100, "ttl": 60, "tier": None, **options}
+        options["tier"] = options["tier"] or self.tier()
+        return self.add(alru_cache(**options)(function))
+
+    def counted(self, **options: Any) -> Counted:
+        """Make one that returns its first argument at once, and note its runs."""
+        runs: list[Any] = []
+
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            runs.append(args)
+            return args[0] if args else None
+
+        return Counted(self.cached(function, **options), runs)
+
+    def returning(self, value: Any, **options: Any) -> AlruCacheWrapper[..., Any]:
+        """Make one that returns *value*, or raises it."""
+
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            if isinstance(value, BaseException):
+                raise value
+            return value
+
+        return self.cached(function, **options)
+
+    async def close(self) -> None:
+        for function in self._functions:
+            await function.cache_close()
+
+
+@pytest.fixture
+async def twins(server: Server, namespace: str) -> AsyncIterator[Twins]:
+    made = Twins(server.url, namespace)
+    yield made
+    await made.close()
+
+
+async def eventually(condition: Callable[[], Any]) -> Any:
+    """Let the loop go round until something has become true, and return it."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, "it never came true"
+        await asyncio.sleep(0.002)
+    return found
