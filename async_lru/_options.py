@@ -193,8 +193,10 @@ def _checked_tier(tier: Any, maxsize: int | None, lifetime: Lifetime) -> Tier | 
     if tier is None:
         return None
     if not isinstance(tier, Tier):
+        # Without a text, which may be a URL with a password.
+        told = "a str" if isinstance(tier, str) else repr(tier)
         raise TypeError(
-            f"tier must be a second tier, not {tier!r}: pass a RedisTier of "
+            f"tier must be a second tier, not {told}: pass a RedisTier of "
             "async_lru.redis, or leave it out"
         )
     is_finite = lifetime.ttl is not None and 0 < lifetime.ttl < inf

@@ -8,9 +8,9 @@ import json
 import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from math import isfinite
+from math import inf
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 try:
@@ -24,7 +24,7 @@ except ImportError as error:
         '"pip install async-lru[redis]"'
     ) from error
 
-from .._numbers import seconds
+from .._numbers import from_1, seconds
 from .._tier import Tier
 from .._timed import TimedCache
 from ._cache import TIERED
@@ -97,11 +97,11 @@ class RedisTier(Tier):
             if not callable(value):
                 raise TypeError(f"{name} must be callable, not {value!r}: pass a function")
         if (encode is to_json) is not (decode is json.loads):
-            raise ValueError("encode and decode belong together: pass both, or neither")
-        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
-            raise TypeError(f"max_bytes must be an int, not {max_bytes!r}: pass a number")
-        if max_bytes < 1:
-            raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
+            raise ValueError(
+                f"encode={encode!r} and decode={decode!r} do not belong together: pass "
+                "both, or neither"
+            )
+        max_bytes = from_1("max_bytes", max_bytes, "pass a number of bytes")
         if not isinstance(check, bool):
             raise TypeError(f"check must be a bool, not {check!r}: pass True or False")
         self.codec = Codec(encode, decode, check, max_bytes)
@@ -254,10 +254,15 @@ def _checked_namespace(namespace: Any) -> str:
     return namespace
 
 
+#: What the server counts in.
+_LEAST_SECONDS: Final = 0.001
+
+
 def _checked_seconds(name: str, value: Any) -> float:
     found = seconds(name, value)
-    if not found > 0 or not isfinite(found):
+    if not _LEAST_SECONDS <= found < inf:
         raise ValueError(
-            f"{name} must be a finite number of seconds above 0, not {value!r}"
+            f"{name} must be a finite number of seconds from {_LEAST_SECONDS} up, not "
+            f"{value!r}: leave it out for the default"
         )
     return found
