@@ -268,7 +268,7 @@ class Link:
 
     # Messages
 
-    def _hear(self, packed: bytes) -> None:
+    def _hear(self, packed: bytes | str) -> None:
         message = Message.unpack(packed)
         if message is None:
             return

@@ -76,10 +76,11 @@ class Message(NamedTuple):
         return " ".join((self.kind.value, *self[1:]))
 
     @staticmethod
-    def unpack(packed: bytes) -> "Message | None":
+    def unpack(packed: bytes | str) -> "Message | None":
         """Return what was received, or None if somebody else has sent it."""
         try:
-            kind, *rest = packed.decode().split(" ", 5)
+            text = packed if isinstance(packed, str) else packed.decode()
+            kind, *rest = text.split(" ", 5)
             return Message(Kind(kind), *rest)
         except (TypeError, ValueError):
             return None
