@@ -105,7 +105,6 @@ class Options(NamedTuple):
         arguments = Arguments(function, name, ignored)
         return Keys(make, arguments, typed=self.typed, own=own, with_first=with_first)
 
-
     def _check_instance_is_ignored(
         self, name: str, first: Parameter | None, ignored: set[str]
     ) -> None:

@@ -20,13 +20,13 @@ try:
     from redis.backoff import NoBackoff
 except ImportError as error:
     raise ImportError(
-        "async_lru.redis needs redis-py: install it with "
-        '"pip install async-lru[redis]"'
+        'async_lru.redis needs redis-py: install it with "pip install async-lru[redis]"'
     ) from error
 
-from .._numbers import from_1, seconds
-from .._tier import Tier
-from .._timed import TimedCache
+from async_lru._numbers import from_1, seconds
+from async_lru._tier import Tier
+from async_lru._timed import TimedCache
+
 from ._cache import TIERED
 from ._codecs import Codec, to_json
 from ._link import Link
@@ -93,18 +93,17 @@ class RedisTier(Tier):
         self.keyspace = Keyspace(_checked_namespace(namespace))
         self.lease = _checked_seconds("lease", lease)
         self.timeout = _checked_seconds("timeout", timeout)
-        for name, value in (("encode", encode), ("decode", decode)):
-            if not callable(value):
-                raise TypeError(f"{name} must be callable, not {value!r}: pass a function")
+        self.codec = Codec(
+            _checked_function("encode", encode),
+            _checked_function("decode", decode),
+            _checked_bool("check", check),
+            from_1("max_bytes", max_bytes, "pass a number of bytes"),
+        )
         if (encode is to_json) is not (decode is json.loads):
             raise ValueError(
                 f"encode={encode!r} and decode={decode!r} do not belong together: pass "
                 "both, or neither"
             )
-        max_bytes = from_1("max_bytes", max_bytes, "pass a number of bytes")
-        if not isinstance(check, bool):
-            raise TypeError(f"check must be a bool, not {check!r}: pass True or False")
-        self.codec = Codec(encode, decode, check, max_bytes)
         self.pending = Pending()
         self._make_client = self._checked_client(client)
         self._lock = RLock()
@@ -131,7 +130,8 @@ class RedisTier(Tier):
                 "client is no URL of a server: pass one that begins with redis://, "
                 "rediss:// or unix://"
             ) from None
-        return lambda: redis_client.Redis.from_url(
+        client_type: Any = redis_client.Redis  # whose options have no types
+        return lambda: client_type.from_url(
             client,
             socket_connect_timeout=self.timeout * 10,
             socket_timeout=self.timeout * 10,
@@ -145,6 +145,7 @@ class RedisTier(Tier):
     # What caches and links know of each other
 
     def cache_type(self, kind: type[TimedCache], /) -> type[TimedCache]:
+        """Return the type of caches that do what *kind* does, and ask this tier first."""
         return TIERED[kind]
 
     def add(self, cache: "TieredCache") -> None:
@@ -256,6 +257,19 @@ def _checked_namespace(namespace: Any) -> str:
 
 #: What the server counts in.
 _LEAST_SECONDS: Final = 0.001
+
+
+def _checked_function(name: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {value!r}: pass a function")
+    function: Callable[..., Any] = value
+    return function
+
+
+def _checked_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {value!r}: pass True or False")
+    return value
 
 
 def _checked_seconds(name: str, value: Any) -> float:

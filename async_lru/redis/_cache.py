@@ -6,12 +6,13 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
-from .._cache import Cache
-from .._runs import REFRESH, Function, Purpose, Run, current_run
-from .._shared import SharedStaleCache, SharedTimedCache
-from .._stale import StaleCache
-from .._timed import TimedCache
-from .._values import MISSING
+from async_lru._cache import Cache
+from async_lru._runs import REFRESH, Function, Purpose, Run, current_run
+from async_lru._shared import SharedStaleCache, SharedTimedCache
+from async_lru._stale import StaleCache
+from async_lru._timed import TimedCache
+from async_lru._values import MISSING
+
 from ._canonical import hash_of
 from ._copies import Copies
 from ._load import Load, Outcome
@@ -107,7 +108,7 @@ class TieredCache(TimedCache):
         self._tell(Change((self.name, self.hash_of(key)), self.origin, new_token()))
         return super().invalidate(key)
 
-    def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:
+    def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:  # noqa: ARG002
         raise RuntimeError(
             f"cache_invalidate_where is not for {self.name}, which has a tier: the server "
             "knows the hashes of arguments only; call cache_invalidate or cache_clear"
@@ -119,15 +120,13 @@ class TieredCache(TimedCache):
 
     def put(self, key: Hashable, held: Any) -> None:
         hash_ = self.hash_of(key)
-        now = self.clock_of(self.enter_loop())()  # type: ignore[arg-type]
+        now = self.clock_of(self.enter_loop())()
         end = self.end_of(held, now)
         packed = self.tier.codec.pack(held, self.name)
         if not now < end < inf:
             packed = None
         version = new_token()
-        self._tell(
-            Change((self.name, hash_), self.origin, version, packed, end - now)
-        )
+        self._tell(Change((self.name, hash_), self.origin, version, packed, end - now))
         with self.lock:
             self._copies.add(hash_, key, version)
             Cache.put(self, key, self.hold(held, end, now))

@@ -1,16 +1,18 @@
 """Keys as bytes that are the same in every process, and equal where the keys are."""
 
-from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
 from hashlib import blake2b
 from math import isfinite
 from reprlib import repr as short_repr
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
-from .._keys import KEYWORDS, Keys
+from async_lru._keys import KEYWORDS, Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Bytes of a hash: two of the keys that ever were would have to be the same in all.
 _DIGEST_SIZE: Final = 16
@@ -63,7 +65,7 @@ _LIST: Final = (
 
 def _encoded(value: Any) -> bytes:
     """Return bytes that are equal for equal values, and differ for others."""
-    kind: Any = type(value)
+    kind: Any = cast("Any", type(value))
     encode = _ENCODERS.get(kind)
     if encode is None:
         encode = _encoder_of(value, kind)

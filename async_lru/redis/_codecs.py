@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-from .._failures import duplicate
+from async_lru._failures import duplicate
 
 #: What the bytes on the server begin with.
 _VALUE: Final = b"v"
@@ -35,7 +35,7 @@ class Codec(NamedTuple):
         Raises TypeError if it does not survive.
         """
         try:
-            encoded = self.encode(value)
+            encoded: Any = self.encode(value)
             if not isinstance(encoded, bytes):
                 raise TypeError(  # noqa: TRY301  # told as any other error
                     f"encode returned {type(encoded).__qualname__} and not bytes"
@@ -48,7 +48,7 @@ class Codec(NamedTuple):
         return None if len(encoded) > self.max_bytes else _VALUE + encoded
 
     def _refusal(self, value: Any, name: str, why: str) -> TypeError:
-        kind = type(value)
+        kind: Any = cast("Any", type(value))
         return TypeError(
             f"{name} returned something of type {kind.__module__}.{kind.__qualname__} "
             f"that the second tier cannot keep, since {why}: return what JSON can tell, "
@@ -97,9 +97,7 @@ def pack_failure(
     return _FAILURE + packed
 
 
-def _failure_of(
-    told: Any, failures: Mapping[type[Exception], float]
-) -> BaseException:
+def _failure_of(told: Any, failures: Mapping[type[Exception], float]) -> BaseException:
     """Make a failure from data."""
     kind = {_name_of(known): known for known in failures}[told["type"]]
     # Without __init__, which may take other arguments, or build them.
@@ -115,31 +113,38 @@ def _name_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+#: Types whose instances have no parts.
+_ATOMS: Final = frozenset({bool, bytes, float, int, str, type(None)})
+
+
 def is_same(one: Any, other: Any) -> bool:
     """Tell whether two values are equal and have the same types at any depth.
 
     What raises when it is compared, or answers with something that is no bool, is not.
     """
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, (list, tuple)):
-        if len(one) != len(other):
-            return False
-        if not all(map(is_same, one, other)):
-            return False
-    elif isinstance(one, dict):
-        if not _have_same_members(one, other):
-            return False
-        if not all(is_same(value, other[key]) for key, value in one.items()):
-            return False
-    elif isinstance(one, (set, frozenset)):
-        if not _have_same_members(one, other):
-            return False
-    else:
-        for name in _attributes_of(one):
-            if not is_same(getattr(one, name, None), getattr(other, name, None)):
-                return False
-    return (one == other) is True
+    return (
+        type(one) is type(other)
+        and _have_same_parts(one, other)
+        and (one == other) is True
+    )
+
+
+def _have_same_parts(one: Any, other: Any) -> bool:
+    kind: Any = cast("Any", type(one))
+    if kind in _ATOMS:
+        return True
+    if issubclass(kind, (list, tuple)):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if issubclass(kind, dict):
+        return _have_same_members(one, other) and all(
+            is_same(value, other[key]) for key, value in one.items()
+        )
+    if issubclass(kind, (set, frozenset)):
+        return _have_same_members(one, other)
+    return all(
+        is_same(getattr(one, name, None), getattr(other, name, None))
+        for name in _attributes_of(one)
+    )
 
 
 def _have_same_members(one: Any, other: Any) -> bool:
@@ -147,9 +152,7 @@ def _have_same_members(one: Any, other: Any) -> bool:
     if len(one) != len(other):
         return False
     twins = {member: member for member in other}
-    return all(
-        member in twins and is_same(member, twins[member]) for member in one
-    )
+    return all(member in twins and is_same(member, twins[member]) for member in one)
 
 
 def _attributes_of(value: Any) -> list[str]:

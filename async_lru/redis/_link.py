@@ -4,6 +4,7 @@ import asyncio
 import logging
 from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import (
@@ -12,6 +13,8 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+
+from async_lru._loops import begins_at_once
 
 from ._protocol import (
     CHANGE,
@@ -71,6 +74,8 @@ class Link:
         self._commands: set[Task[Any]] = set()
         self._failure: Future[BaseException] = loop.create_future()
         self._changed = asyncio.Event()
+        self._heard_at = 0.0
+        self._start_command = _starter(loop)
         self._main = loop.create_task(self._serve())
 
     @property
@@ -95,7 +100,12 @@ class Link:
             while True:
                 try:
                     await self._session()
-                except (RedisError, OSError, TimeoutError, asyncio.TimeoutError) as error:
+                except (
+                    RedisError,
+                    OSError,
+                    TimeoutError,
+                    asyncio.TimeoutError,
+                ) as error:
                     self._note_down(error)
                 except Exception as error:  # from the callable that makes the client
                     self._note_down(error)
@@ -123,6 +133,7 @@ class Link:
             self.watches.lose()
             self._tier.drop_missed(self.loop)
             tasks.append(self._start(self._listen(pubsub)))
+            tasks.append(self._start(self._ping(pubsub)))
             await asyncio.wait_for(self._tell_changes(), CONNECT)
             self._note_up()
             tasks.append(self._start(self._tell_changes_as_they_come()))
@@ -159,16 +170,26 @@ class Link:
                 return
 
     async def _listen(self, pubsub: Any) -> None:
-        """Pass messages on; ask the server now and then whether it is still there."""
-        while True:
-            message = await pubsub.get_message(timeout=PING)
-            if message is None:
-                await pubsub.ping()
-                message = await pubsub.get_message(timeout=self._tier.timeout)
-                if message is None:
-                    raise TimeoutError("no answer to a ping")
+        """Pass messages on until contact is lost."""
+        async for message in pubsub.listen():
+            self._heard_at = self.loop.time()
             if message["type"] == "message":
                 self._hear(message["data"])
+            elif message["type"] == "subscribe":
+                # The client has connected again by itself, and may have missed some.
+                raise ConnectionError("the subscription was interrupted")
+
+    async def _ping(self, pubsub: Any) -> None:
+        """Ask the server now and then whether it is still there."""
+        while True:
+            await asyncio.sleep(PING)
+            asked = self.loop.time()
+            await pubsub.ping()
+            await asyncio.sleep(self._tier.timeout)
+            if self._heard_at < asked <= self.loop.time() - self._tier.timeout:
+                await asyncio.sleep(0)  # what came while the loop was blocked
+                if self._heard_at < asked:
+                    raise TimeoutError("no answer to a ping")
 
     def _note_end(self, task: "Task[None]") -> None:
         """Lose contact when what is needed for it has ended."""
@@ -217,7 +238,8 @@ class Link:
             return await self._run(script, keys, args)
 
     async def _run(self, script: Script, keys: list[str], args: Any) -> Any:
-        task = self.loop.create_task(self._execute(self._client, script, keys, args))
+        command = self._execute(self._client, script, keys, args)
+        task = self._start_command(command)
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
         task.add_done_callback(_retrieve)
@@ -349,16 +371,14 @@ class Link:
         )
         rest = [keyspace.channel, message.pack()]
         value, left = change.value()
-        if value:
-            try:
-                packed = change.version.encode() + value
-                await self._run(CHANGE, [*names], [packed, left, *rest])
-                return
-            except UnavailableError as error:
-                if not isinstance(error.__cause__, ResponseError):
-                    raise
-                change.forget_value()  # there is no room for it
-        await self._run(CHANGE, [*names], ["", 0, *rest])
+        packed = change.version.encode() + value if value else b""
+        try:
+            await self._run(CHANGE, [*names], [packed, left, *rest])
+        except UnavailableError as error:
+            if not value or not isinstance(error.__cause__, ResponseError):
+                raise
+            change.forget_value()  # there is no room for it
+            await self._run(CHANGE, [*names], [b"", 0, *rest])
 
     # The end
 
@@ -376,3 +396,11 @@ def _retrieve(task: "Task[Any]") -> None:
     """Take note of an error, for asyncio, though nobody may want to know."""
     if not task.cancelled():
         task.exception()
+
+
+def _starter(loop: AbstractEventLoop) -> "Callable[[Any], Task[Any]]":
+    """Return what makes tasks in *loop*, which take their first step at once if they can."""
+    if not begins_at_once(loop) or loop.get_task_factory() is not None:
+        return loop.create_task
+    task_type: Any = Task
+    return partial(task_type, loop=loop, eager_start=True)

@@ -5,7 +5,8 @@ from asyncio import AbstractEventLoop, TimerHandle
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .._runs import Function, Run
+from async_lru._runs import Function, Run
+
 from ._codecs import UnreadableError, pack_failure
 from ._link import Link, UnavailableError
 from ._protocol import (
@@ -107,7 +108,9 @@ class Load:
                 lease = int(cache.tier.lease * 1000)
                 wanted = "0" if any_value else "1"
                 try:
-                    reply = await link.run(ACQUIRE, [*names], self._token, lease, wanted)
+                    reply = await link.run(
+                        ACQUIRE, [*names], self._token, lease, wanted
+                    )
                 except asyncio.CancelledError:
                     await self._release(link, names)  # it may be ours
                     raise

@@ -2,14 +2,16 @@
 
 import asyncio
 from asyncio import Future
-from collections.abc import Iterable
 from functools import partial
 from threading import RLock
 from time import monotonic
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._protocol import new_token
 from ._waiting import call_in_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Past so many changes of a function that wait, everything of it is dropped instead.
 MOST: Final = 10_000
@@ -21,7 +23,15 @@ Target: TypeAlias = "tuple[str, str | None]"
 class Change:
     """An entry that was put or invalidated, or a function that was cleared."""
 
-    __slots__ = ("_ends", "_packed", "_waiters", "acknowledged", "origin", "target", "version")
+    __slots__ = (
+        "_ends",
+        "_packed",
+        "_waiters",
+        "acknowledged",
+        "origin",
+        "target",
+        "version",
+    )
 
     def __init__(
         self,

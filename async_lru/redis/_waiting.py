@@ -18,25 +18,37 @@ async def within(future: "Future[Any]", seconds: float) -> None:
     """Wait until *future* is done, at most so long, and leave it alone when cancelled."""
     if future.done():
         return
-    loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    def give_up(due: float) -> None:
-        # A loop that was blocked has not read what may have come meanwhile.
-        if loop.time() - due > seconds / 2:
-            nonlocal timer
-            timer = loop.call_later(seconds, wake)
-        else:
-            wake()
-
-    timer = loop.call_later(seconds, give_up, loop.time() + seconds)
-    future.add_done_callback(wake)
+    patience = _Patience(seconds)
+    future.add_done_callback(patience.end)
     try:
-        await waiter
+        await patience.waiter
     finally:
-        timer.cancel()
-        future.remove_done_callback(wake)
+        patience.end()
+        future.remove_done_callback(patience.end)
+
+
+class _Patience:
+    """A future that is done after so many seconds.
+
+    A loop that was blocked has not read yet what may have come meanwhile, so it is given
+    that time again, once.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._due, self._check)
+        self.waiter: Future[None] = self._loop.create_future()
+
+    def _check(self) -> None:
+        if self._loop.time() - self._due > self._seconds / 2:
+            self._timer = self._loop.call_later(self._seconds, self.end)
+        else:
+            self.end()
+
+    def end(self, _: object = None) -> None:
+        """Be done now."""
+        self._timer.cancel()
+        if not self.waiter.done():
+            self.waiter.set_result(None)

@@ -3,8 +3,8 @@
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 
-from ._waiting import within
 from ._protocol import Kind, Message
+from ._waiting import within
 
 
 class Watch:
