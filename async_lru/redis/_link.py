@@ -5,7 +5,7 @@ import logging
 from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from redis.exceptions import (
     MaxConnectionsError,
@@ -46,6 +46,10 @@ CONNECT: Final = 5.0
 
 #: Commands that are on their way at the same time, each on a connection.
 MOST_COMMANDS: Final = 32
+
+
+#: The answer to a command, and the error if there is none.
+_Reply: TypeAlias = "tuple[Any, BaseException | None]"
 
 
 class UnavailableError(Exception):
@@ -238,34 +242,61 @@ class Link:
             return await self._run(script, keys, args)
 
     async def _run(self, script: Script, keys: list[str], args: Any) -> Any:
-        command = self._execute(self._client, script, keys, args)
+        reply: Future[_Reply] = self.loop.create_future()
+        command = self._execute(reply, script, keys, args)
         task = self._start_command(command)
-        self._commands.add(task)
-        task.add_done_callback(self._commands.discard)
-        task.add_done_callback(_retrieve)
-        try:
-            await within(task, self._tier.timeout)
-        except asyncio.CancelledError:
-            await within(task, self._tier.timeout)  # it may have taken a lease
-            raise
         if not task.done():
-            self._lose_contact(TimeoutError("no answer within the timeout"))
-            raise UnavailableError
-        if task.cancelled():
-            raise UnavailableError
-        error = task.exception()
-        if error is None:
-            return task.result()
-        if not isinstance(error, (ResponseError, MaxConnectionsError)):
-            self._lose_contact(error)
-        raise UnavailableError from error
-
-    @staticmethod
-    async def _execute(client: Any, script: Script, keys: list[str], args: Any) -> Any:
+            self._commands.add(task)
+            task.add_done_callback(self._commands.discard)
+        timeout = self._tier.timeout
+        due = self.loop.time() + timeout
+        timer = self.loop.call_at(due, self._give_up, reply, due)
         try:
-            return await client.evalsha(script.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return await client.eval(script.text, len(keys), *keys, *args)
+            value, error = await reply
+        except asyncio.CancelledError:
+            await within(task, timeout)  # it may have taken a lease
+            raise
+        finally:
+            timer.cancel()
+        if error is not None:
+            raise UnavailableError from error
+        return value
+
+    async def _execute(
+        self, reply: "Future[_Reply]", script: Script, keys: list[str], args: Any
+    ) -> None:
+        """Send a command, to its end, whoever still waits for the answer."""
+        value: Any = None
+        error: BaseException | None = None
+        client = self._client
+        try:
+            try:
+                value = await client.evalsha(script.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                value = await client.eval(script.text, len(keys), *keys, *args)
+        except asyncio.CancelledError as caught:  # the loop is about to end
+            error = caught
+            raise
+        except Exception as caught:  # noqa: BLE001  # whatever it is, there is no answer
+            error = caught
+            refuses = isinstance(error, (ResponseError, MaxConnectionsError))
+            if not refuses and client is self._client:
+                self._lose_contact(error)
+        finally:
+            if not reply.done():
+                reply.set_result((value, error))
+            del reply, error  # whose traceback holds this frame
+
+    def _give_up(self, reply: "Future[_Reply]", due: float) -> None:
+        """Take the server for down, unless the loop was too busy to read its answer."""
+        timeout = self._tier.timeout
+        now = self.loop.time()
+        if now - due > timeout / 2:
+            self.loop.call_later(timeout, self._give_up, reply, now + timeout)
+        elif not reply.done():
+            error = TimeoutError("no answer within the timeout")
+            self._lose_contact(error)
+            reply.set_result((None, error))
 
     async def names(self, function: str, hash_: str) -> tuple[str, Names]:
         """Return the generation of a function, and the keys of an entry.
@@ -390,12 +421,6 @@ class Link:
         """Close the link, and return when nothing of it is left running."""
         self._main.cancel()
         await asyncio.wait([self._main])
-
-
-def _retrieve(task: "Task[Any]") -> None:
-    """Take note of an error, for asyncio, though nobody may want to know."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _starter(loop: AbstractEventLoop) -> "Callable[[Any], Task[Any]]":

@@ -60,6 +60,7 @@ class Load:
         self._token = new_token()
         self._watch = Watch(cache.name, hash_, cache.origin, self._change)
         self._is_running = False
+        self._refreshes = False
         self._seconds = 0.0
 
     def _change(self) -> None:
@@ -76,6 +77,7 @@ class Load:
         any_value: bool,
     ) -> Any:
         """Return the result, or raise the failure, of the entry."""
+        self._refreshes = not any_value
         link = self._cache.tier.link()
         link.watches.add(self._watch)
         try:
@@ -247,6 +249,7 @@ class Load:
                 max(int((end - now) * 1000), 1),
                 cache.tier.keyspace.channel,
                 message.pack(),
+                "1" if self._refreshes else "0",
             )
         except UnavailableError:
             cache.counters.tier_errors += 1

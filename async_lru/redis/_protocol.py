@@ -2,6 +2,8 @@
 
 An entry has two keys: its value, and the lease of the run that is to make it. One server
 orders all commands, so the token in the lease is the fence: whoever stores has to show it.
+What follows the token there is a mark that somebody waits, without which a run that ends
+tells nobody.
 """
 
 from enum import Enum
@@ -98,8 +100,8 @@ def _script(text: str) -> Script:
 
 
 #: Returns the value and the milliseconds it has left; or how long the lease of somebody
-#: else has left; or nothing, and the lease is the caller's. What is no string, or would
-#: stay for ever, is not ours.
+#: else has left, which is marked then; or nothing, and the lease is the caller's. What is
+#: no string, or would stay for ever, is not ours.
 #: Keys: value, lease. Arguments: token, milliseconds, "1" if a value is no answer.
 ACQUIRE: Final = _script("""
 local value = redis.pcall('GET', KEYS[1])
@@ -109,38 +111,50 @@ if value and (type(value) == 'table' or ARGV[3] == '0') then
   redis.call('DEL', KEYS[1])
 end
 local lease = redis.pcall('GET', KEYS[2])
-if lease and lease ~= ARGV[1] then
+if type(lease) == 'string' then
   local left = redis.call('PTTL', KEYS[2])
-  if type(lease) == 'string' and left >= 0 then return left end
-  redis.call('DEL', KEYS[2])
+  if string.sub(lease, 1, #ARGV[1]) == ARGV[1] then
+    redis.call('PEXPIRE', KEYS[2], ARGV[2])
+    return false
+  elseif left >= 0 then
+    redis.pcall('SETRANGE', KEYS[2], #ARGV[1], '+')
+    return left
+  end
 end
+redis.call('DEL', KEYS[2])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return false
 """)
 
-#: Stores the value if the lease is the caller's; tells whether it was.
-#: Keys: value, lease. Arguments: token, value, milliseconds, channel, message.
+#: Stores the value if the lease is the caller's; tells whether it was. The others are told
+#: if one of them waits, or may have an older value.
+#: Keys: value, lease. Arguments: token, value, milliseconds, channel, message, "1" if they
+#: are told in any case.
 STORE: Final = _script("""
-if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local lease = redis.pcall('GET', KEYS[2])
+if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+local told = #lease > #ARGV[1] or ARGV[6] == '1' or redis.call('EXISTS', KEYS[1]) == 1
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[2])
-redis.call('PUBLISH', ARGV[4], ARGV[5])
+if told then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return 1
 """)
 
-#: Gives the lease back if it is the caller's.
+#: Gives the lease back if it is the caller's, and tells those who wait.
 #: Keys: lease. Arguments: token, channel, message.
 RELEASE: Final = _script("""
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local lease = redis.pcall('GET', KEYS[1])
+if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('PUBLISH', ARGV[2], ARGV[3])
+if #lease > #ARGV[1] then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
 return 1
 """)
 
 #: Prolongs the lease if it is the caller's.
 #: Keys: lease. Arguments: token, milliseconds.
 RENEW: Final = _script("""
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local lease = redis.pcall('GET', KEYS[1])
+if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
 
