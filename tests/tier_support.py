@@ -26,12 +26,26 @@ PATIENCE = 20
 SLOW = 2.0
 
 
-@pytest.fixture(
-    scope="module",
-    params=list(PROGRAMS) or [pytest.param("none", marks=pytest.mark.skip(MISSING))],
-)
+NONE = [pytest.param("none", marks=pytest.mark.skip(MISSING))]
+
+
+@pytest.fixture(scope="module", params=list(PROGRAMS) or NONE)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server process: Valkey, and Redis where it is installed."""
+    with served(request.param) as started:
+        yield started
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.more] if place else [])
+        for place, name in enumerate(PROGRAMS)
+    ]
+    or NONE,
+)
+def first_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The same for tests that take long: with the second program in check-more."""
     with served(request.param) as started:
         yield started
 

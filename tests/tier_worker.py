@@ -88,7 +88,7 @@ class Worker:
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        self.process.wait()
+        self.close()
 
     def close(self) -> str:
         """End the process; return what it has written to stderr, which is nothing."""
@@ -146,7 +146,7 @@ class Process:
             tell(run=key)
             if takes is not None:
                 await asyncio.sleep(takes)
-                return f"{key} of {os.getpid()}"
+                return f"{key} of {os.getpid()} at {time.monotonic()}"
             self._runs[key] = asyncio.get_running_loop().create_future()
             return await self._runs[key]
 
@@ -201,9 +201,9 @@ class Process:
         return stats
 
     async def tasks(self) -> list[str]:
-        """Return what runs here beside this."""
-        here = asyncio.current_task()
-        return [repr(t) for t in asyncio.all_tasks() if t is not here]
+        """Return what runs here beside the worker itself."""
+        own = (asyncio.current_task(), self._main)
+        return [repr(task) for task in asyncio.all_tasks() if task not in own]
 
     # The process itself
 
@@ -215,6 +215,7 @@ class Process:
             tell(id=told["id"], error=(type(error).__name__, str(error)))
 
     async def main(self) -> None:
+        self._main = asyncio.current_task()
         loop = asyncio.get_running_loop()
         lines: asyncio.Queue[str] = asyncio.Queue()
 
@@ -235,4 +236,4 @@ class Process:
 
 
 if __name__ == "__main__":
-    asyncio.run(Process().main())
+    asyncio.run(Process().main(), debug=False)  # which would tell of what is slow
