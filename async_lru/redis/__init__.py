@@ -198,7 +198,7 @@ class RedisTier(Tier):
         """Drop what may have changed while calls in *loop* heard of nothing."""
         if not any(link.up for link in self._all_links()):
             for cache in self._all_caches():
-                if cache.is_served_in(loop):
+                if cache.is_served_in(loop) and not cache.closed:
                     cache.drop_held()
 
     def forget(self, link: Link) -> None:

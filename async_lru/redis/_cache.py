@@ -102,6 +102,12 @@ class TieredCache(TimedCache):
         finally:
             self._outcomes.pop(run, None)
 
+    def count(self, what: str) -> None:
+        """Count that something has happened with the tier: "hits", say."""
+        name = f"tier_{what}"
+        with self.lock:
+            setattr(self.counters, name, getattr(self.counters, name) + 1)
+
     # What is done here
 
     def invalidate(self, key: Hashable) -> bool:
@@ -175,8 +181,9 @@ class TieredCache(TimedCache):
         return self.tier.is_up
 
     async def settled(self) -> None:
-        self.tier.wake()
-        await self.tier.pending.wait_for_all(self.name)
+        if self.tier.pending.has_any(self.name):
+            self.tier.wake()
+            await self.tier.pending.wait_for_all(self.name)
 
     async def close(self, *, wait: bool) -> None:
         await super().close(wait=wait)

@@ -56,6 +56,16 @@ class UnavailableError(Exception):
     """The server does not answer, or refuses: do without it."""
 
 
+#: What is raised where a server does not answer.
+_OUTAGES: Final = (
+    UnavailableError,
+    RedisError,
+    OSError,
+    TimeoutError,
+    asyncio.TimeoutError,
+)
+
+
 class Link:
     """A client of the server in one event loop, and what keeps it in contact.
 
@@ -104,16 +114,8 @@ class Link:
             while True:
                 try:
                     await self._session()
-                except (
-                    RedisError,
-                    OSError,
-                    TimeoutError,
-                    asyncio.TimeoutError,
-                ) as error:
+                except Exception as error:  # noqa: BLE001  # it is told, and tried again
                     self._note_down(error)
-                except Exception as error:  # from the callable that makes the client
-                    self._note_down(error)
-                    logger.exception("%r: cannot make a client", self._tier)
                 await asyncio.sleep(RETRY)
         finally:
             self.closed = True
@@ -141,7 +143,11 @@ class Link:
             await asyncio.wait_for(self._tell_changes(), CONNECT)
             self._note_up()
             tasks.append(self._start(self._tell_changes_as_they_come()))
-            raise await self._failure
+            try:
+                raise await self._failure
+            except asyncio.CancelledError:  # runs that are, too, give their leases back
+                await within(self.watches.emptied(), self._tier.timeout)
+                raise
         finally:
             self.up = False
             self.watches.wake_all()
@@ -163,7 +169,7 @@ class Link:
             if part is not None:
                 try:
                     await asyncio.wait_for(part.aclose(), self._tier.timeout)
-                except (RedisError, OSError, TimeoutError, asyncio.TimeoutError):
+                except _OUTAGES:
                     pass
 
     async def _subscribe(self, pubsub: Any) -> None:
@@ -190,10 +196,10 @@ class Link:
             asked = self.loop.time()
             await pubsub.ping()
             await asyncio.sleep(self._tier.timeout)
-            if self._heard_at < asked <= self.loop.time() - self._tier.timeout:
-                await asyncio.sleep(0)  # what came while the loop was blocked
-                if self._heard_at < asked:
-                    raise TimeoutError("no answer to a ping")
+            if self._heard_at < asked:  # once more, in case that the loop was blocked
+                await asyncio.sleep(self._tier.timeout)
+            if self._heard_at < asked:
+                raise TimeoutError("no answer to a ping")
 
     def _note_end(self, task: "Task[None]") -> None:
         """Lose contact when what is needed for it has ended."""
@@ -221,6 +227,8 @@ class Link:
                 "%r: no contact with the server, so each process caches for itself: %s",
                 self._tier,
                 type(error).__name__,
+                # What the callable raises that makes the client is for its author to see.
+                exc_info=None if isinstance(error, _OUTAGES) else error,
             )
         self._was_down = True
         if not self._tried.done():
@@ -291,9 +299,11 @@ class Link:
         """Take the server for down, unless the loop was too busy to read its answer."""
         timeout = self._tier.timeout
         now = self.loop.time()
+        if reply.done():
+            return
         if now - due > timeout / 2:
             self.loop.call_later(timeout, self._give_up, reply, now + timeout)
-        elif not reply.done():
+        else:
             error = TimeoutError("no answer within the timeout")
             self._lose_contact(error)
             reply.set_result((None, error))

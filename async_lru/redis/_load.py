@@ -117,24 +117,25 @@ class Load:
                     await self._release(link, names)  # it may be ours
                     raise
             except UnavailableError:
-                cache.counters.tier_errors += 1
+                cache.count("errors")
                 raise
             if reply is None:
-                cache.counters.tier_misses += 1
+                cache.count("misses")
                 return names
             if isinstance(reply, int):
-                cache.counters.tier_waits += not has_waited
+                if not has_waited:
+                    cache.count("waits")
                 has_waited = any_value = True  # what the other makes is new enough
                 await self._watch.wait(link.loop, reply / 1000 + LITTLE)
                 continue
             try:
                 found = self._read(reply, asked)
             except UnreadableError:
-                cache.counters.tier_errors += 1
+                cache.count("errors")
                 any_value = False
                 continue
             if found is not None:
-                cache.counters.tier_hits += 1
+                cache.count("hits")
                 return found
 
     async def _settle(self, link: Link) -> None:
@@ -252,12 +253,12 @@ class Load:
                 "1" if self._refreshes else "0",
             )
         except UnavailableError:
-            cache.counters.tier_errors += 1
+            cache.count("errors")
             await self._release(link, names)
             return min(end, now + ALONE)
         if stored:
             return end
-        cache.counters.tier_refused += 1
+        cache.count("refused")
         return -inf
 
     async def _store_failure(self, link: Link, names: Names, error: Exception) -> bool:
@@ -279,7 +280,7 @@ class Load:
         try:
             await link.run(RELEASE, [names.lease], self._token, channel, message.pack())
         except UnavailableError:
-            self._cache.counters.tier_errors += 1
+            self._cache.count("errors")
 
     def _message(self, kind: Kind) -> Message:
         cache = self._cache

@@ -155,22 +155,25 @@ class Pending:
         for waiter in waiters:
             await waiter
 
+    def has_any(self, function: str) -> bool:
+        """Tell whether anything of a function is not acknowledged yet."""
+        with self._lock:
+            return bool(self._of_all(function))
+
+    def _of_all(self, function: str) -> list[Change]:
+        return [
+            change
+            for changes in (self._sent, self._changes)
+            for target, change in changes.items()
+            if target[0] == function
+        ]
+
     async def wait_for_all(self, function: str) -> None:
         """Return when what there is of a function is acknowledged."""
         with self._lock:
-            waiters = _waiters_for(
-                change
-                for changes in (self._sent, self._changes)
-                for target, change in changes.items()
-                if target[0] == function
-            )
+            waiters = _waiters_for(self._of_all(function))
         for waiter in waiters:
             await waiter
-
-    @property
-    def is_empty(self) -> bool:
-        """Tell whether there is nothing to be sent."""
-        return not self._changes
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Leave what was pending to the parent."""

@@ -1,5 +1,6 @@
 """Runs that want to know what happens to their entry elsewhere."""
 
+import asyncio
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 
@@ -64,11 +65,14 @@ class Watches:
 
     def __init__(self) -> None:
         self._by_function: dict[str, dict[str, list[Watch]]] = {}
+        self._number = 0
+        self._emptied: Future[None] | None = None
 
     def add(self, watch: Watch) -> None:
         """Let *watch* hear of its entry."""
         by_hash = self._by_function.setdefault(watch.function, {})
         by_hash.setdefault(watch.hash, []).append(watch)
+        self._number += 1
 
     def remove(self, watch: Watch) -> None:
         """Let it hear no more."""
@@ -76,6 +80,19 @@ class Watches:
         by_hash[watch.hash].remove(watch)
         if not by_hash[watch.hash]:
             del by_hash[watch.hash]
+        self._number -= 1
+        if not self._number and self._emptied is not None:
+            self._emptied.set_result(None)
+            self._emptied = None
+
+    def emptied(self) -> "Future[None]":
+        """Return a future that is done when there are none, as may be the case now."""
+        emptied = asyncio.get_running_loop().create_future()
+        if self._number:
+            self._emptied = emptied
+        else:
+            emptied.set_result(None)
+        return emptied
 
     def tell(self, message: Message) -> None:
         """Tell those of the entry that *message* is about."""
