@@ -4,6 +4,7 @@ import ast
 import asyncio
 import contextlib
 import doctest
+import importlib.util
 import inspect
 import io
 import subprocess
@@ -34,6 +35,9 @@ TEXTS = [
 
 #: What the examples of a page need beside this package.
 NEEDED = {"web": ["aiohttp", "django", "fastapi"], "metrics": ["opentelemetry.sdk"]}
+
+#: Examples of the class redis need the extra of this name, but no server.
+HAS_REDIS = importlib.util.find_spec("redis") is not None
 
 
 class Ignored(Directive):
@@ -67,6 +71,8 @@ def examples(path: Path) -> Iterator[tuple[str, str | None]]:
         elif isinstance(block, docutils.nodes.doctest_block):
             for example in doctest.DocTestParser().get_examples(block.astext()):
                 yield example.source, example.want
+        elif "redis" in block["classes"] and not HAS_REDIS:
+            continue
         elif "python" in block["classes"] and is_program(block.astext()):
             program = block.astext()
         elif "python" in block["classes"]:
