@@ -144,7 +144,11 @@ class Values:
                 self._adding = MISSING
                 self.touch = self._touch
         if values is not self._map:  # a key's __eq__ has changed it
-            return self.insert(key, value, source)
+            again = self.insert(key, value, source)
+            # The copy may have had the value already, in place of what it replaces.
+            return (
+                again if again is None or again[0] is not value else (former, again[1])
+            )
         return former, evicted
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
