@@ -52,11 +52,20 @@ class Ignored(Directive):
         return []
 
 
-for name in ("autoclass", "autoexception", "autofunction", "automodule", "module"):
+for name in (
+    "autoclass",
+    "autodata",
+    "autoexception",
+    "autofunction",
+    "automethod",
+    "automodule",
+    "currentmodule",
+    "module",
+):
     directives.register_directive(name, Ignored)
-for name in ("sequence", "toctree"):
+for name in ("index", "scopes", "sequence", "toctree"):
     directives.register_directive(name, Ignored)
-for name in ("class", "doc", "func"):
+for name in ("class", "doc", "func", "meth", "ref"):
     roles.register_generic_role(name, docutils.nodes.literal)
 
 
