@@ -203,3 +203,11 @@ def lines() -> Iterator[str]:
 @pytest.mark.parametrize("name", async_lru.__all__)
 def test_public_names_have_docstrings(name: str) -> None:
     assert inspect.getdoc(getattr(async_lru, name))
+
+
+@pytest.mark.parametrize("kind", [async_lru.AlruCacheWrapper, async_lru.CacheStats])
+def test_the_reference_has_every_method_and_field(kind: Any) -> None:
+    written = (ROOT / "docs" / "api.rst").read_text().split()
+    for name in dir(kind):
+        if name.startswith("cache_") or name in getattr(kind, "_fields", ()):
+            assert any(word.partition("(")[0] == name for word in written), name
