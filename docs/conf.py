@@ -14,6 +14,7 @@ project_copyright = f"2026, {author}"
 release = version = async_lru.__version__
 
 extensions = [
+    "scopes",
     "sequence",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
