@@ -355,6 +355,6 @@ def _remedy(refused: Any) -> str:
     if _is_coroutine_function(getattr(kind, "__call__", None)):  # noqa: B004
         return "pass its __call__, which is one"
     return (
-        "define it with async def, and if it returns a coroutine, await that inside; "
-        "for synchronous functions use functools.lru_cache"
+        "define it with async def, and await the coroutine in it if it returns one; for "
+        "synchronous functions use functools.lru_cache"
     )
