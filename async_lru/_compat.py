@@ -58,9 +58,9 @@ class _LRUCacheWrapper(Cached[_R]):  # pyright: ignore[reportUnusedClass]
         Closing twice is safe. With the default *wait*, it cancels the runs that an
         earlier ``wait=True`` still waits for.
 
-        If this is cancelled, the cache stays closed and nothing waits for the runs. Called from
-        inside a run, it does not wait for that run. It waits for runs in another event
-        loop while that loop is running, and forgets them if it is closed.
+        If this is cancelled, the cache stays closed and the runs end on their own.
+        Called from inside a run, it does not wait for that run. It waits for runs in
+        another event loop while that loop is running, and forgets them if it is closed.
         """
         await self._cache.close(wait=wait)
 
