@@ -175,7 +175,7 @@ def _checked_ttl(ttl: Any, jitter: Any) -> dict[str, Any]:
         found["ttl"] = seconds("ttl", ttl)
         if found["ttl"] < 0:
             raise ValueError(
-                f"ttl must be a number of seconds from 0 up, not {ttl!r}: "
+                f"ttl must be a number of seconds, 0 or more, not {ttl!r}: "
                 "leave it out for values that do not expire"
             )
     if jitter is not None:
