@@ -52,11 +52,20 @@ class Ignored(Directive):
         return []
 
 
-for name in ("autoclass", "autoexception", "autofunction", "automodule", "module"):
+for name in (
+    "autoclass",
+    "autodata",
+    "autoexception",
+    "autofunction",
+    "automethod",
+    "automodule",
+    "currentmodule",
+    "module",
+):
     directives.register_directive(name, Ignored)
-for name in ("sequence", "toctree"):
+for name in ("index", "scopes", "sequence", "toctree"):
     directives.register_directive(name, Ignored)
-for name in ("class", "doc", "func"):
+for name in ("class", "doc", "func", "meth", "ref"):
     roles.register_generic_role(name, docutils.nodes.literal)
 
 
@@ -194,3 +203,11 @@ def lines() -> Iterator[str]:
 @pytest.mark.parametrize("name", async_lru.__all__)
 def test_public_names_have_docstrings(name: str) -> None:
     assert inspect.getdoc(getattr(async_lru, name))
+
+
+@pytest.mark.parametrize("kind", [async_lru.AlruCacheWrapper, async_lru.CacheStats])
+def test_the_reference_has_every_method_and_field(kind: Any) -> None:
+    written = (ROOT / "docs" / "api.rst").read_text().split()
+    for name in dir(kind):
+        if name.startswith("cache_") or name in getattr(kind, "_fields", ()):
+            assert any(word.partition("(")[0] == name for word in written), name
