@@ -1,8 +1,8 @@
-"""Fresh caches for each test, under pytest: two fixtures and an option.
+"""A pytest plugin with two fixtures and an option: fresh caches for each test.
 
-pytest finds this by itself where async-lru is installed, and it does nothing until a
-test asks for a fixture or the configuration sets the option. It is no part of the
-package, which takes a while to import, for async-lru to cost nothing until then.
+pytest loads this plugin if async-lru is installed. It does nothing until a test uses a
+fixture or the configuration sets the option. It is a module of its own, so that pytest does
+not import the async_lru package before it is used.
 
 .. versionadded:: 3.0
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-# Some of the names of pytest in annotations are missing from its older versions.
+# Older versions of pytest lack some of the names in the annotations.
 
 
 def pytest_addoption(parser: "pytest.Parser") -> None:
@@ -26,7 +26,7 @@ def pytest_addoption(parser: "pytest.Parser") -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: "pytest.Item") -> None:
-    """Reset all caches, ahead of the fixtures, where the option says so."""
+    """Reset all caches before the fixtures run, if the option is set."""
     if item.config.getini("alru_cache_reset"):
         from async_lru.testing import reset_caches  # noqa: PLC0415  # see above
 
@@ -35,7 +35,7 @@ def pytest_runtest_setup(item: "pytest.Item") -> None:
 
 @pytest.fixture
 def alru_cache_reset() -> Iterator[None]:
-    """Reset the caches of all functions decorated with alru_cache, before and after."""
+    """Reset the caches of all functions decorated with alru_cache, before and after a test."""
     from async_lru.testing import reset_caches  # noqa: PLC0415
 
     reset_caches()
@@ -45,7 +45,7 @@ def alru_cache_reset() -> Iterator[None]:
 
 @pytest.fixture
 def alru_cache_disabled() -> Iterator[None]:
-    """Let all functions decorated with alru_cache run at each call of the test."""
+    """Disable caching in a test: functions decorated with alru_cache run at each call."""
     from async_lru.testing import caching_disabled  # noqa: PLC0415
 
     with caching_disabled():

@@ -1,4 +1,4 @@
-"""What is wrong with the arguments of a call."""
+"""Error messages for wrong arguments."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -10,14 +10,14 @@ from typing import Any
 if sys.version_info >= (3, 14):  # pragma: py-lt-314
     from annotationlib import Format
 
-    # Annotations may need names that are imported for type checkers alone.
+    # Annotations may use names that are imported for type checkers only.
     signature_of: Callable[..., Signature] = partial(
         signature, annotation_format=Format.FORWARDREF
     )
 else:  # pragma: py-gte-314
     signature_of: Callable[..., Signature] = signature
 
-#: Of functions that tell none.
+#: The signature of functions that have none.
 ANY = Signature(
     [
         Parameter("args", Parameter.VAR_POSITIONAL),
@@ -27,9 +27,9 @@ ANY = Signature(
 
 
 class Arguments:
-    """The arguments that a function takes, to be asked where something is wrong.
+    """The arguments that a function accepts, to explain errors.
 
-    Few programs ever ask, so the signature is not read before.
+    Most programs never need it, so the signature is read on first use.
     """
 
     __slots__ = ("_function", "_ignored", "_name", "_signature", "_taken")
@@ -37,23 +37,23 @@ class Arguments:
     def __init__(self, function: Any, name: str, ignored: Iterable[str] = ()) -> None:
         self._function = function
         self._name = name
-        #: Names of parameters that are left out of keys.
+        #: Names of parameters that are not part of keys.
         self._ignored = frozenset(ignored)
         self._signature: Signature | None = None
-        #: Numbers of arguments by position that are known to be taken.
+        #: Counts of positional arguments that are known to be accepted.
         self._taken: frozenset[int] = frozenset()
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise TypeError for arguments that the function does not take."""
+        """Raise TypeError for arguments that the function does not accept."""
         if kwargs or len(args) not in self._taken:
             self.named(args, kwargs)
             if not kwargs:
                 self._taken |= {len(args)}
 
     def check_hashable(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise TypeError for an argument that is not hashable.
+        """Raise TypeError for an unhashable argument.
 
-        But not for one whose ``__hash__`` has another reason to fail.
+        Does nothing if ``__hash__`` fails for another reason.
         """
         for name, value in self.named(args, kwargs).items():
             try:
@@ -63,12 +63,12 @@ class Arguments:
                     return
                 raise TypeError(
                     f"{error}: {self._name} was called with {name}={short_repr(value)}, "
-                    "of which no key can be made; decorate it with key=by_value, or with "
+                    "which cannot be part of a key; decorate it with key=by_value, or with "
                     f"ignore=({name!r},) to leave it out of the key"
                 ) from None
 
     def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments that keys are made of by the names of parameters."""
+        """Return the arguments that are part of the key, by parameter name."""
         signature = self._signature = self._signature or self._read()
         try:
             bound = signature.bind(*args, **kwargs).arguments
@@ -89,5 +89,5 @@ class Arguments:
     def _read(self) -> Signature:
         try:
             return signature_of(self._function)
-        except (TypeError, ValueError):  # it tells none
+        except (TypeError, ValueError):  # it has none
             return ANY

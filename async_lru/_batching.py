@@ -1,4 +1,4 @@
-"""Many calls for one key each, made into few calls for many keys."""
+"""Batching: combines calls for one key each into one call for many keys."""
 
 import inspect
 from asyncio import (
@@ -49,32 +49,32 @@ class _Batched(Protocol):
 
 
 def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
-    """Decorate a loader of many keys, to be called for one key at a time.
+    """Turn a loader of many keys into a function of one key.
 
-    ``async def load(keys)`` becomes ``async def load(key)``: concurrent calls are gathered,
-    and the loader is called with a list of their keys, each in it once. It returns
-    the values in the order of the keys, or a mapping from keys to values. Works on
-    methods, where each instance has batches of its own, and under ``alru_cache``.
+    ``async def load(keys)`` becomes ``async def load(key)``. Concurrent calls are
+    collected, and the loader is called once with a list of their distinct keys. It
+    returns the values in the order of the keys, or a mapping from keys to values. Works
+    under ``alru_cache`` and on methods, where each instance has its own batches.
 
     Args:
-        max_size: Keys in a batch at most; a full batch goes out at once.
-        window: Seconds that a batch waits for more keys after its first. With 0 it
-            goes out at the end of the tick of the event loop that it began in.
+        max_size: The maximum number of keys in a batch. A full batch starts at once.
+        window: How many seconds a batch waits for more keys after the first. With 0,
+            it starts at the end of the current turn of the event loop.
 
     Raises:
-        RuntimeError: What is decorated is no coroutine function.
-        TypeError: An option has a wrong type, or the loader takes something else than
-            the keys, after the instance if it is a method.
-        ValueError: An option has a wrong value.
+        RuntimeError: The decorated object is not a coroutine function.
+        TypeError: An option has the wrong type, or the loader takes other parameters
+            than the keys (after the instance, for methods).
+        ValueError: An option has an invalid value.
 
-    A value that is an Exception, or a CancelledError, is raised to those who asked
-    for its key, and a key that a mapping lacks is a KeyError to them; the others get
-    their values. What the loader itself raises is raised to all, and so is a
-    ValueError if there are not as many values as keys.
+    If the loader returns an Exception or a CancelledError as a value, it is raised to
+    the callers of that key. If a mapping lacks a key, its callers get a KeyError. The
+    other callers get their values. If the loader raises an exception, or returns fewer
+    or more values than keys (ValueError), all callers get the exception.
 
-    A caller who is cancelled before the batch goes out is left out of it. When all
-    callers of a batch have been cancelled it is cancelled too. Batches belong to the
-    event loop that they began in.
+    A key whose callers are all cancelled before the batch starts is left out. When all
+    callers of a batch are cancelled, the loader is cancelled. A batch belongs to the
+    event loop that it started in.
 
     .. versionadded:: 3.0
     """
@@ -109,7 +109,7 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
                 batches[owner] = batch
             return batch.value_of(key, max_size)
 
-        # Written out, for Python to tell what is wrong with arguments.
+        # Written out, so that Python reports wrong arguments.
 
         async def of_function(key: Any, /) -> Any:
             return await value_of(key)
@@ -127,21 +127,21 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
 
 
 def _takes_instance(load: Any) -> bool:
-    """Tell whether *load* is called with an instance before the keys."""
+    """Return whether *load* takes an instance before the keys."""
     signature = signature_of(load)
     for arguments in (["keys"], ["self", "keys"]):
         with suppress(TypeError):
             signature.bind(*arguments)
             return "self" in arguments
     raise TypeError(
-        f"batched decorates functions of one parameter, the list of keys, with another "
-        f"for the instance before it on methods, not {load!r}, whose parameters are "
-        f"{signature}: give the others defaults, or bind them with functools.partial"
+        f"batched decorates functions of one parameter, the list of keys (on methods, "
+        f"after the instance), not {load!r}, whose parameters are {signature}: give the "
+        f"others defaults, or bind them with functools.partial"
     )
 
 
 class Batch:
-    """Calls that wait to go out together, or for the loader to return."""
+    """Calls that wait for a batch to start, or for the loader to return."""
 
     def __init__(
         self,
@@ -152,12 +152,12 @@ class Batch:
     ) -> None:
         self.loop = loop
         self.load = load
-        #: Takes no more keys from then on.
+        #: Called when the batch takes no more keys.
         self.close = close
         self.waiters: dict[Any, list[Future[Any]]] = {}
         self.task: Task[None] | None = None
-        #: Goes off when the batch goes out, full or not. Without a window those who
-        #: are on their way in this tick come first.
+        #: Starts the batch, full or not. Without a window, other calls in this turn of
+        #: the loop come first.
         self.timer: Handle
         if window:
             self.timer = loop.call_later(window, self.go_out)
@@ -178,7 +178,7 @@ class Batch:
             del waiter
 
     def leave(self, key: Any, waiter: "Future[Any]") -> None:
-        """Forget a caller who was cancelled, and cancel the batch after the last."""
+        """Forget a cancelled caller; after the last one, cancel the batch."""
         waiters = self.waiters.get(key, [])
         if waiter in waiters:
             waiters.remove(waiter)
@@ -193,18 +193,18 @@ class Batch:
             self.timer.cancel()
 
     def go_out(self) -> None:
-        """Call the loader."""
+        """Start the batch."""
         self.timer.cancel()
         self.close()
         if self.task is None and self.waiters:
             self.task = self.loop.create_task(self.run(list(self.waiters)))
 
     async def run(self, keys: list[Any]) -> None:
-        """Call the loader, and give each caller what is his."""
+        """Call the loader and pass its results to the callers."""
         try:
             results = await self.load(list(keys))
             outcomes = _outcomes(keys, results)
-        except BaseException as error:  # told to all
+        except BaseException as error:  # raised to all callers
             for waiter in self.all_waiters():
                 _fail(waiter, error)
             if isinstance(error, CancelledError):
@@ -223,7 +223,7 @@ class Batch:
             self.waiters = {}
 
     def all_waiters(self) -> list["Future[Any]"]:
-        """Return the futures of those who still wait."""
+        """Return the futures of the callers that still wait."""
         return [
             waiter
             for waiters in self.waiters.values()
@@ -233,11 +233,11 @@ class Batch:
 
 
 def _fail(waiter: "Future[Any]", error: BaseException) -> None:
-    """Give *waiter* an exception of whatever kind."""
+    """Set any exception on *waiter*."""
     if isinstance(error, CancelledError):
         waiter.cancel(*error.args[:1])
         return
-    if isinstance(error, StopIteration):  # no future takes it
+    if isinstance(error, StopIteration):  # futures refuse it
         cause, error = error, RuntimeError("a batched loader gave a StopIteration")
         error.__cause__ = cause
     waiter.set_exception(error)
@@ -250,6 +250,6 @@ def _outcomes(keys: list[Any], results: Any) -> dict[Any, Any]:
     if len(results) != len(keys):
         raise ValueError(
             f"a batched loader got {len(keys)} keys and returned {len(results)} "
-            "values: return one for each key in its place, or a mapping"
+            "values: return one value per key, in the order of the keys, or a mapping"
         )
     return dict(zip(keys, results, strict=True))

@@ -1,4 +1,4 @@
-"""Keys of arguments that are compared by their value."""
+"""Keys that compare unhashable arguments by value."""
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
@@ -11,18 +11,17 @@ _ATOMS = frozenset({bool, bytes, complex, float, int, str, type(None)})
 
 
 def by_value(*args: object, **kwargs: object) -> Hashable:
-    """Make a key of arguments that cannot be hashed: ``alru_cache(key=by_value)``.
+    """Make a key of unhashable arguments: ``alru_cache(key=by_value)``.
 
-    Lists, tuples, dicts, sets, bytearrays, deques and dataclasses, also inside each
-    other, are compared by type and contents as they are at the time of the call:
-    ``[1]`` and ``(1,)`` differ, ``{"a": 1, "b": 2}`` and ``{"b": 2, "a": 1}`` do not, unless
-    they are OrderedDicts. Other arguments are compared as they are. Takes time in
-    proportion to the contents.
+    Compares lists, tuples, dicts, sets, bytearrays, deques and dataclasses, nested at any
+    depth, by type and contents at the time of the call. ``[1]`` and ``(1,)`` differ.
+    ``{"a": 1, "b": 2}`` and ``{"b": 2, "a": 1}`` are equal, unless they are OrderedDicts.
+    Other arguments are compared with ``==``. Takes time in proportion to the contents.
 
     Raises:
-        TypeError: An argument holds something that can be neither hashed nor taken
-            apart; the message names its type.
-        RecursionError: A container holds itself.
+        TypeError: An argument contains an unhashable object of any other type. The
+            message names the type.
+        RecursionError: A container contains itself.
 
     .. versionadded:: 3.0
     """
@@ -33,7 +32,7 @@ def by_value(*args: object, **kwargs: object) -> Hashable:
 
 
 def frozen(value: Any) -> Any:  # noqa: PLR0911  # a case each
-    """Return something hashable that equals that of equal values only."""
+    """Return a hashable copy, equal to those of equal values only."""
     kind: Any = cast("Any", type(value))
     contents: Any = value
     if kind in _ATOMS:
@@ -64,7 +63,7 @@ def frozen(value: Any) -> Any:  # noqa: PLR0911  # a case each
     except (TypeError, ValueError) as error:  # the latter from a memoryview
         raise TypeError(
             f"by_value cannot make a key of {kind.__module__}.{kind.__qualname__}: it is "
-            "neither hashable nor a container that is known; leave it out with ignore, "
-            "or pass a key of your own"
+            "neither hashable nor a container that by_value knows; leave it out with "
+            "ignore, or pass a key function of your own"
         ) from error
     return value

@@ -1,4 +1,4 @@
-"""The cache of one function: its values, its runs, and all that is no plain hit."""
+"""The cache of one function: its values, its runs, and calls that are not plain hits."""
 
 from asyncio import AbstractEventLoop, CancelledError, Future, get_running_loop
 from asyncio import (
@@ -31,17 +31,17 @@ from ._values import MISSING, Values
 class Cache:
     """The values of a function's finished runs and its runs in flight, by key.
 
-    Being among ``runs`` is what makes a run current: calls join it, and its result is
-    stored when it ends. Whoever takes it out ends both.
+    A run is current while it is in ``runs``: calls join it, and its result is stored when
+    it ends. Removing it from ``runs`` ends both.
 
-    Values, runs and counters change under ``lock``, from any thread. User code that is
-    called meanwhile can only be what a key's ``__hash__`` or ``__eq__`` calls; values are
-    dropped after the lock has been released.
+    Values, runs and counters change under ``lock``, from any thread. The only user code
+    that runs under the lock is the ``__hash__`` and ``__eq__`` of keys. Values are
+    dropped after the lock is released.
     """
 
-    #: What its runs are.
+    #: The class of its runs.
     make_run: type[Run] = Run
-    #: Whether tasks of its loop can take their first step when they are made.
+    #: Whether tasks of its loop can take their first step when they are created.
     begins_at_once = False
 
     def __init__(
@@ -61,35 +61,35 @@ class Cache:
         self.make_key = keys.make
         self._reset_warning = reset_warning
         self.maxsize = maxsize
-        #: As it was given, for those who ask.
+        #: As it was passed, for ``cache_stats()``.
         self.ttl = ttl
         self._detaches = not cancel_abandoned
         self.lock = RLock()
         self.values = Values(maxsize, self.lock)
         self.runs: dict[Hashable, Run] = {}
         self._admissions = 0
-        #: Every run in flight, those that can no longer be joined included.
+        #: Every run in flight, including those that can no longer be joined.
         self.in_flight: set[Run] = set()
-        #: The loop whose calls are served; None before the first and when closed.
+        #: The loop that the cache belongs to; None before the first call and when closed.
         self.loop: AbstractEventLoop | None = None
         self.time = monotonic
         self.closed = False
         self.counters = Counters()
-        #: Whether runs are shared and their values stored.
+        #: Whether calls share runs and values are stored.
         self._shares = maxsize != 0 and not is_disabled()
 
-    # What a cache of another kind has another way of doing
+    # Methods that subclasses override
 
     def is_live(self, held: Any) -> bool:  # noqa: ARG002
-        """Tell whether what is held still answers calls."""
+        """Return whether a stored value can still answer calls."""
         return True
 
     def let_go(self, held: Any) -> bool:  # noqa: ARG002
-        """Take note that what was held is dropped; tell whether it still answered calls."""
+        """Called when a value is dropped; return whether it could still answer calls."""
         return True
 
     def hit(self, key: Hashable) -> Any:
-        """Return the fresh value of *key* to a call, or MISSING: the plain hit."""
+        """Return the fresh value of *key* for a plain hit, or MISSING."""
         value = self.values.get(key, MISSING)
         if value is not MISSING and get_running_loop() is self.loop:
             self.values.use(key)
@@ -98,9 +98,9 @@ class Cache:
         return MISSING
 
     def put_held(self, key: Hashable, held: Any, run: Run | None) -> Any:
-        """Store what is held for a value, while *run* is current if it comes from one.
+        """Store a value, if it comes from no run or its run is current.
 
-        Returns what has to go, to die without the lock; None if it was not stored.
+        Returns what was dropped, to be freed without the lock; None if nothing was stored.
         """
         dropped = self.values.insert(key, held, run)
         if dropped is not None and dropped[1] is not MISSING:
@@ -108,25 +108,25 @@ class Cache:
         return dropped
 
     def remove_held(self, key: Hashable) -> Any:
-        """Drop what is held for *key* and return it, or MISSING."""
+        """Drop the value of *key* and return it, or MISSING."""
         held = self.values.remove(key)
         if held is not MISSING:
             self.let_go(held)
         return held
 
     def clear_held(self) -> Any:
-        """Drop everything that is held and return it."""
+        """Drop all values and return them."""
         return self.values.clear()
 
     def drop_overdue(self) -> None:
-        """Drop a slice of what has expired."""
+        """Drop some of the expired values."""
 
     def keep_failure(self, run: Run, error: BaseException) -> Any:  # noqa: ARG002
-        """Return what is to be held for a failure, or None."""
+        """Return what to store for a failure, or None."""
         return None
 
     def note_failure(self, run: Run, kept: Any) -> Any:
-        """Take note that a current run has failed; return what is dropped."""
+        """Called when a current run has failed; return what is dropped."""
 
     # Calls
 
@@ -138,7 +138,7 @@ class Cache:
         *,
         purpose: Purpose = CALL,
     ) -> Any:
-        """Answer a call that is no plain hit: with the result of a run."""
+        """Answer a call that is not a plain hit, with the result of a run."""
         run, waiter = self.ask(key, args, kwargs, purpose=purpose)
         try:
             return await waiter
@@ -146,7 +146,9 @@ class Cache:
             run.leave(waiter, error)
             raise
         finally:
-            del waiter  # it may hold the error, whose traceback holds this frame
+            del (
+                waiter
+            )  # breaks a cycle: it may hold the error, whose traceback holds this
 
     def ask(
         self,
@@ -158,7 +160,7 @@ class Cache:
     ) -> "tuple[Run, Future[Any]]":
         """Join the run of *key*, or start one; return it and a future to wait on.
 
-        That is counted unless it is no call, or one that asks again.
+        Counts a hit or a miss if *purpose* is a call that was not counted before.
         """
         loop = get_running_loop_or_none()
         if loop is None or loop is not self.loop:
@@ -194,18 +196,18 @@ class Cache:
                 run.begin(self.function_for(purpose), args, kwargs, caller)
             return run, waiter  # noqa: TRY300  # before the last line
         except BaseException:
-            run.ended = True  # no stack is left even to fail
+            run.ended = True  # there was not enough stack left even to fail
             run.joinable = False
             raise
         finally:
-            del waiter  # see answer: a failure at once holds this frame, too
+            del waiter  # see answer: an immediate failure holds this frame, too
 
     def function_for(self, purpose: Purpose) -> Function:  # noqa: ARG002
         """Return what a run executes that is asked for *purpose*."""
         return self._function
 
     def enter_loop(self) -> AbstractEventLoop:
-        """Return the running loop, for something that makes the cache belong to it."""
+        """Return the running loop, for an operation that binds the cache to it."""
         loop = self.running_loop()
         if loop is not self.loop:
             self._check_open()
@@ -214,7 +216,7 @@ class Cache:
         return loop
 
     def running_loop(self) -> AbstractEventLoop:
-        """Return the running loop, or complain that there is none."""
+        """Return the running loop, or raise RuntimeError."""
         try:
             return get_running_loop()
         except RuntimeError:
@@ -231,7 +233,7 @@ class Cache:
             )
 
     def bind(self, loop: AbstractEventLoop) -> Any:
-        """Belong to *loop*; return what is dropped if it was another."""
+        """Bind the cache to *loop*; return what is dropped if it had another loop."""
         if loop is self.loop:
             return None
         self._check_open()  # again, under the lock
@@ -242,7 +244,7 @@ class Cache:
         return dropped
 
     def clock_of(self, loop: AbstractEventLoop) -> Callable[[], float]:
-        """Return what tells the time to a cache that belongs to *loop*."""
+        """Return the clock of a cache that belongs to *loop*."""
         return clock_of(loop)
 
     def current_run(self, key: Hashable) -> Run | None:
@@ -257,41 +259,41 @@ class Cache:
         waiter: "Future[Any] | None",
         caller: "Caller | None",
     ) -> Run:
-        """Make a run that calls can join, for *waiter* or for the cache itself."""
+        """Create a run that calls can join, for *waiter* or for the cache itself."""
         detached = self._detaches and self._shares
         run = self.make_run(self, key, loop, waiter, caller, detached)
         if self._shares:
             runs = self.runs
             self._admissions = admission = self._admissions + 1
             runs[key] = run
-            # Unless a key's __eq__ has cleared the cache just now, or called it: a dict
-            # may hold one key twice then.
+            # A key's __eq__ may just have cleared or called the cache. The dict may
+            # then hold one key twice.
             run.joinable = runs is self.runs and admission == self._admissions
         self.in_flight.add(run)
         return run
 
     def _check_deadlock(self, run: Run, waiter: "Future[Any]", caller: Caller) -> None:
-        """Refuse a waiter of *run* that calls from where the run waits.
+        """Refuse a waiter that *run* itself waits for.
 
-        It is one already: of two that would close a circle in two loops at the same
-        time, at least one must see the other.
+        The waiter has already been added. If two calls in two loops close a cycle at the
+        same time, at least one of them must see the other.
         """
         if waits_for(run, caller):
             run.leave(waiter)
             raise RuntimeError(
                 f"{self.name} was called from its own run for the same key and would "
                 "wait for itself: call it with other arguments there, or call the "
-                "undecorated function, which is its __wrapped__"
+                "undecorated function, its __wrapped__"
             )
 
-    # The ends of runs, in their loops
+    # Called in the loop of a run when it ends
 
     def run_succeeded(
         self, run: Run, held: Any, seconds: float, loads: int = 1
     ) -> None:
-        """Store what is held for a value, if the run is current.
+        """Store the result of *run*, if the run is current.
 
-        That is the value itself; MISSING means that it is not to be stored.
+        MISSING means that the result is not to be stored.
         """
         key = run.key
         dropped = None
@@ -312,7 +314,7 @@ class Cache:
         del dropped
 
     def run_failed(self, run: Run, error: BaseException, failures: int = 1) -> None:
-        """Let nobody join the run any more, and keep the failure where that is asked."""
+        """Make the run unjoinable, and store the failure if error_ttl says so."""
         key = run.key
         kept = self.keep_failure(run, error)
         dropped = None
@@ -326,27 +328,27 @@ class Cache:
         del dropped
 
     def take_out(self, run: Run) -> None:
-        """Let nobody join a run that is still in flight."""
+        """Make a run in flight unjoinable."""
         with self.lock:
             run.joinable = False
             if self.runs.get(run.key) is run:
                 self.runs.pop(run.key, None)  # a signal handler may have, just now
 
     def describe(self, key: Hashable) -> str:
-        """Return how a call looks that has *key*."""
+        """Return the call with *key* as text."""
         return f"{self.name}{self.keys.describe(key)}"
 
-    # What users do to values
+    # Methods for users
 
     def contains(self, key: Hashable) -> bool:
-        """Tell whether a call would be a hit."""
+        """Return whether a call would be a hit."""
         held = self.values.get(key, MISSING)
         if held is not MISSING and self.is_live(held):
             return True
         return self.current_run(key) is not None
 
     def invalidate(self, key: Hashable) -> bool:
-        """Drop the value, and let nobody join the run; tell if there was either."""
+        """Drop the value and make the run unjoinable; return whether there was either."""
         self.lock.acquire()  # with would cost 100 ns more
         try:
             held = self.values.remove(key)
@@ -360,7 +362,7 @@ class Cache:
         return was_live
 
     def _pop_run(self, key: Hashable) -> Run | None:
-        """Let nobody join the run of *key*, and return it if it could be joined."""
+        """Make the run of *key* unjoinable, and return it if it could be joined."""
         run = self.runs.pop(key, None)
         if run is None or not run.joinable:
             return None
@@ -368,7 +370,7 @@ class Cache:
         return run
 
     def invalidate_where(self, predicate: Callable[..., object]) -> int:
-        """Do that for all calls of which *predicate* says True; return their number."""
+        """Invalidate the keys for which *predicate* returns true; return their number."""
         with self.lock:
             known = dict.fromkeys(key for key, _ in self.values.items())
             known.update(dict.fromkeys(list(self.runs)))
@@ -376,7 +378,7 @@ class Cache:
         return sum(map(self.invalidate, chosen))
 
     def put(self, key: Hashable, held: Any) -> None:
-        """Store what is held for a value, as if a run had returned it."""
+        """Store a value as if a run had returned it."""
         hash(key)
         loop = self.enter_loop()
         with self.lock:
@@ -399,22 +401,18 @@ class Cache:
         return await Cache.answer(self, key, args, kwargs, purpose=REFRESH)
 
     def clear(self) -> None:
-        """Drop every value, let nobody join a run, and zero the counters."""
+        """Drop all values, make all runs unjoinable, and reset the counters."""
         with self.lock:
             dropped = self._start_over()
         disown(dropped)
 
     def _start_over(self) -> Any:
-        """Do what ``clear`` does; return what is to die, and to end, without the lock."""
+        """Clear the cache; return the values and runs to drop without the lock."""
         self.counters.zero()
-        return self.drop_all()
-
-    def drop_all(self) -> Any:
-        """Do that without the counters."""
         runs = list(self.runs.values())
         for run in runs:
             run.joinable = False
-        # Pythons from 3.11 on break a dict that is cleared while a key is put into it.
+        # Since Python 3.11, clearing a dict while a key is being inserted corrupts it.
         self.runs = {}
         return self.clear_held(), runs
 
@@ -424,7 +422,7 @@ class Cache:
         """Return every run in flight, and forget those that a closed loop left behind."""
         runs = list(self.in_flight)
         for run in runs:
-            if run.ended:  # it could not begin
+            if run.ended:  # it could not start
                 self.in_flight.discard(run)
             elif run.loop.is_closed():
                 self.in_flight.discard(run)
@@ -449,16 +447,16 @@ class Cache:
         """Refuse calls from now on."""
         with self.lock:
             self.closed = True
-            self.loop = None  # no call is a plain hit any more
+            self.loop = None  # no more plain hits
             self.release_timer()
 
     def open(self) -> None:
-        """Take calls again, empty, after ``close``."""
+        """Take calls again after ``close``, empty."""
         if self.closed:
             self.reset()
 
     def reset(self) -> None:
-        """Make everything as it was before the first call."""
+        """Return to the state before the first call."""
         with self.lock:
             dropped = self._start_over()
             self.closed = False
@@ -468,10 +466,10 @@ class Cache:
         disown(dropped)
 
     def release_timer(self) -> None:
-        """Release the timer that drops what has expired, if there is one."""
+        """Release the timer that drops expired values, if there is one."""
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
-        """Forget what the parent's threads and loops were at when this child was made."""
+        """Forget the runs, threads and loops of the parent process."""
         self.lock = RLock()
         self.values.after_fork(self.lock)
         self.runs = {}
@@ -479,7 +477,7 @@ class Cache:
 
 
 def disown(dropped: Any) -> None:
-    """End the runs that nobody waits for of what ``_start_over`` has dropped."""
+    """End the dropped runs that no call waits for; *dropped* is from ``_start_over``."""
     if dropped is not None:
         for run in dropped[1]:
             run.disown()

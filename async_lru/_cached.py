@@ -1,4 +1,4 @@
-"""What decorated functions and their bound methods both tell and do of their cache."""
+"""The cache methods that decorated functions and their bound methods share."""
 
 from collections.abc import Callable, Iterable
 from types import GenericAlias
@@ -15,7 +15,7 @@ _R = TypeVar("_R")
 
 
 class Cached(Generic[_R]):
-    """Something to call that has a cache."""
+    """A callable with a cache."""
 
     __slots__ = ()
 
@@ -28,35 +28,34 @@ class Cached(Generic[_R]):
         async def __call__(self, /, *args: Any, **kwargs: Any) -> _R: ...
 
     else:
-        # With as many parameters as one likes: those of 2.4 had others than ours.
+        # Any number of type parameters: 2.4's classes had others than ours.
         __class_getitem__ = classmethod(GenericAlias)
 
     def cache_info(self) -> CacheInfo:
         """Return hits, misses, maxsize and the number of keys.
 
-        Works without a running loop, as do all but ``cache_put`` where the cache is not
-        ``shared``, ``cache_refresh``, ``cache_warm`` and ``cache_close``. Of a bound
-        method this, as all that takes no arguments of the function, is about the cache
-        that all instances share, or with ``per_instance=True`` about the instance's own.
+        Needs no running event loop and can be called from any thread. On a bound
+        method, methods that do not take the function's arguments act on the cache that
+        all instances share, or with ``per_instance=True`` on that of the instance.
         """
         return info_of(self._cache)
 
     def cache_parameters(self) -> CacheParameters:
-        """Return maxsize, typed, tasks (the runs in flight) and closed."""
+        """Return maxsize, typed, tasks (the number of runs in flight) and closed."""
         return parameters_of(self._cache)
 
     def cache_stats(self) -> CacheStats:
-        """Return everything that is counted; ``str()`` of it is a short report.
+        """Return all counters; ``str()`` of them is a short report.
 
-        May be called from any thread.
+        Can be called from any thread.
         """
         return stats_of(self._cache)
 
     def cache_memory(self) -> int | None:
-        """Return about how many bytes keys and values take, or None.
+        """Return the estimated number of bytes that keys and values take, or None.
 
-        Each object counts once; what objects implemented in C hold by themselves may
-        not be known. None where Python cannot tell, as on PyPy. Takes time in
+        Each object counts once. Memory that objects implemented in C allocate may be
+        missing. Returns None where Python cannot tell, as on PyPy. Takes time in
         proportion to the contents.
         """
         return memory_of(self._cache)
@@ -68,26 +67,27 @@ class Cached(Generic[_R]):
         concurrency: int = 10,
         progress: Callable[[int, int], object] | None = None,
     ) -> list[_R | BaseException]:
-        """Make many calls, *concurrency* at a time.
+        """Make many calls, at most *concurrency* of them at a time.
 
         Each of *calls* is a tuple of arguments, a mapping of keyword arguments, or a
         pair of both: ``(1, 2)``, ``{"x": 1}``, ``((1,), {"y": 2})``.
 
-        Returns the results in the order of *calls*, or the exception of a call that
-        failed; the others go on. *progress* is called with the number of calls that
-        are done and of all, after each; what it raises ends the warming.
+        Returns a list of the results in the order of *calls*. If a call fails, its
+        exception is in the list, and the other calls continue. After each call,
+        *progress* is called with the number of finished calls and the total. If it
+        raises an exception, warming stops and the exception is raised here.
 
-        When this is cancelled, so are the calls that it waits for. Raises TypeError
-        for anything else in *calls*, before any call is made, and RuntimeError after
+        Cancelling this cancels the calls that it waits for. Raises TypeError for
+        anything else in *calls*, before any call is made, and RuntimeError after
         ``cache_close()``.
         """
         self._cache.enter_loop()
         return await warm(self, calls, concurrency, progress)
 
     def cache_clear(self) -> None:
-        """Drop every value as ``cache_invalidate`` does, and zero the counters.
+        """Invalidate every key and reset the counters.
 
-        The cache stays bound to its event loop. May be called from any thread. Takes
+        The cache stays bound to its event loop. Can be called from any thread. Takes
         time in proportion to the number of values.
         """
         self._cache.clear()
@@ -108,10 +108,10 @@ class Cached(Generic[_R]):
         await self._cache.settled()
 
     def cache_open(self) -> None:
-        """Let a closed cache take calls again, empty; does nothing to an open one.
+        """Let a closed cache take calls again, empty. Does nothing to an open cache.
 
-        For services that are started and shut down more than once in a process. The
-        next call may come from any event loop.
+        For applications that start and shut down more than once in a process, as in
+        tests. The next call may come from any event loop. Can be called from any thread.
 
         .. versionadded:: 3.0
         """

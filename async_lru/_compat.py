@@ -1,8 +1,8 @@
 """The names of async-lru 2.4 for what ``alru_cache`` returns.
 
-2.4 has no public ones, so programs import these, for annotations, ``isinstance``, pydantic's
-``ignored_types`` and patches. Here they are base classes, generic in the result alone, whose
-methods are those of 2.4, so that a patched one is the one that is called.
+2.4 has no public names, so programs import these private ones: for annotations,
+``isinstance``, pydantic's ``ignored_types`` and patches. Here they are base classes, generic
+in the result alone. They define 2.4's methods, so that patching these takes effect.
 """
 
 import warnings
@@ -15,28 +15,29 @@ _R = TypeVar("_R")
 
 
 class _LRUCacheWrapper(Cached[_R]):  # pyright: ignore[reportUnusedClass]
-    """A decorated function, of whatever parameters. See :class:`AlruCacheWrapper`."""
+    """A decorated function with any parameters. See :class:`AlruCacheWrapper`."""
 
     __slots__ = ()
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Tell whether a call with these arguments would be a hit.
+        """Return whether a call with these arguments would be a hit.
 
-        Does not count as a hit and does not affect the order of eviction. May be
-        called from any thread. Raises TypeError if an argument is not hashable, or
-        if the function does not take these arguments.
+        Does not count as a hit and does not affect eviction order. Can be called from
+        any thread. Raises TypeError if an argument is not hashable, or if the function
+        does not accept these arguments.
         """
         cache = self._cache
         return cache.keys.asked(cache.contains, args, kwargs)
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Drop the value of these arguments; tell whether a call would have been a hit.
+        """Drop the value for these arguments.
 
-        Calls that wait for a run in flight still get its result, but it is not
-        stored, and the next call starts a new run. A run in the background that
-        nobody waits for is cancelled. May be called from any thread. Raises
-        TypeError if an argument is not hashable, or if nothing is found and the
-        function does not take these arguments.
+        Returns whether a call would have been a hit. Calls that wait for a run in
+        flight still get its result, but the result is not stored, and the next call
+        starts a new run. A background run that no call waits for is cancelled.
+
+        Can be called from any thread. Raises TypeError if an argument is not hashable,
+        or if nothing is found and the function does not accept these arguments.
         """
         cache = self._cache
         try:  # as Keys.asked does
@@ -49,18 +50,17 @@ class _LRUCacheWrapper(Cached[_R]):  # pyright: ignore[reportUnusedClass]
         return found
 
     async def cache_close(self, *, wait: bool = False) -> None:
-        """Refuse later calls and return when no run is in flight any more.
+        """Close the cache at application shutdown.
 
-        Cancels the runs in flight unless *wait* is true; their callers get the
-        CancelledError, or with *wait* the result. Calls that come later raise
-        RuntimeError. Values stay, for ``cache_info`` and ``cache_contains`` to tell
-        of. Closing again does no harm: with the default *wait* it cancels what an
+        Later calls raise RuntimeError. Cancels the runs in flight, whose callers get
+        CancelledError. With ``wait=True``, lets the runs finish. Returns when no run is
+        in flight any more. ``cache_info`` and ``cache_contains`` still show the values.
+        Closing twice is safe. With the default *wait*, it cancels the runs that an
         earlier ``wait=True`` still waits for.
 
-        When this is cancelled the cache stays closed, and the runs go on to their
-        ends. Called from inside a run, it does not wait for that run. Runs of
-        another loop are waited for while that loop is running, and forgotten if it
-        is closed.
+        If this is cancelled, the cache stays closed and the runs end on their own.
+        Called from inside a run, it does not wait for that run. It waits for runs in
+        another event loop while that loop is running, and forgets them if it is closed.
         """
         await self._cache.close(wait=wait)
 
@@ -70,7 +70,7 @@ class _LRUCacheWrapperInstanceMethod(  # pyright: ignore[reportUnusedClass]
 ):
     """A cached method of an instance. See :class:`AlruCacheBoundMethod`.
 
-    As in 2.4 its methods call those of the function, which may be patched.
+    As in 2.4, its methods call those of the function, which may be patched.
     """
 
     __slots__ = ()
@@ -89,7 +89,7 @@ class _LRUCacheWrapperInstanceMethod(  # pyright: ignore[reportUnusedClass]
         return self._holder.cache_info()
 
     def cache_parameters(self) -> CacheParameters:
-        """Return maxsize, typed, tasks (the runs in flight) and closed."""
+        """Return maxsize, typed, tasks (the number of runs in flight) and closed."""
         return self._holder.cache_parameters()
 
     def cache_clear(self) -> None:
@@ -97,12 +97,12 @@ class _LRUCacheWrapperInstanceMethod(  # pyright: ignore[reportUnusedClass]
         self._holder.cache_clear()
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Tell whether a call with these arguments would be a hit."""
+        """Return whether a call with these arguments would be a hit."""
         contains: bool = self.__func__.cache_contains(self.__self__, *args, **kwargs)
         return contains
 
     def cache_invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Drop the instance's value of these arguments; tell whether there was one."""
+        """Drop the instance's value for these arguments; return whether there was one."""
         dropped: bool = self.__func__.cache_invalidate(self.__self__, *args, **kwargs)
         return dropped
 
@@ -128,11 +128,11 @@ class _LRUCacheWrapperInstanceMethod(  # pyright: ignore[reportUnusedClass]
 
 
 class CacheOfInstance(_LRUCacheWrapper[Any]):
-    """The cache that an instance has of its own, with the methods of a function's."""
+    """The cache of one instance, with the methods of a decorated function."""
 
     __slots__ = ("_cache",)
 
-    # Any for checkers, to whom it is a property.
+    # Any, since checkers see a property.
     _cache: Any
 
     def __init__(self, cache: Any) -> None:

@@ -1,8 +1,8 @@
-"""Whether a run waits for what would wait for it, as far as asyncio tells.
+"""Detects runs that would wait for each other, as far as asyncio can tell.
 
-asyncio has no public answer, so this reads what its own tasks, ``gather`` and
-``TaskGroup`` hold, and says no wherever it cannot tell: of ``asyncio.wait``, for
-one, which may have a timeout.
+asyncio has no public API for this, so this reads attributes of its tasks, ``gather`` and
+``TaskGroup``. Where it cannot be sure, it answers no: for ``asyncio.wait``, for example,
+which may have a timeout.
 """
 
 import asyncio
@@ -13,18 +13,18 @@ from typing import Any, Protocol, TypeAlias
 
 
 class Waited(Protocol):
-    """What is asked of a run."""
+    """A run, as seen by this module."""
 
     ended: bool
     task: "Task[Any] | None"
 
     def waiting(self) -> Sequence[tuple[Future[Any], "_Caller | None"]]:
-        """Return the waiters and where they call from, to any thread."""
+        """Return the waiters and where they call from. Can be called from any thread."""
         ...
 
 
 _Caller: TypeAlias = "tuple[Waited, Task[Any]]"
-#: How one run waits for another: the last one, what waits for it, and the way there.
+#: How one run waits for another: the last run, its waiter, and the path to it.
 _Path: TypeAlias = "tuple[Waited, Future[Any], _Path] | None"
 
 #: What ``gather`` returns.
@@ -34,8 +34,8 @@ _TaskGroup: Any = getattr(asyncio, "TaskGroup", None)  # from Python 3.11 on
 
 
 def waits_for(run: Waited, caller: _Caller) -> bool:
-    """Tell whether *run* cannot end before a call from *caller* does."""
-    # Tasks are looked at only where runs alone do not rule it out.
+    """Return whether *run* cannot end before a call from *caller* does."""
+    # Inspect tasks only if the runs alone do not rule it out.
     return _reaches(run, caller, _perhaps) and _reaches(run, caller, awaits)
 
 
@@ -62,7 +62,7 @@ def _reaches(
 
 
 def _is_still_there(path: _Path) -> bool:
-    """Tell whether all of *path* has been there at once, whatever other loops do."""
+    """Return whether all of *path* existed at the same time, despite other threads."""
     while path is not None:
         run, waiter, path = path
         if all(waiter is not other for other, _ in run.waiting()):
@@ -75,7 +75,7 @@ def _perhaps(waiting: "Task[Any] | None", task: "Task[Any]") -> bool:  # noqa: A
 
 
 def awaits(waiting: "Future[Any] | None", task: "Task[Any]") -> bool:
-    """Tell whether *waiting* is known not to go on before *task* has ended."""
+    """Return whether *waiting* certainly cannot continue before *task* has ended."""
     if waiting is task:
         return True
     awaited: Any = getattr(waiting, "_fut_waiter", None)

@@ -1,4 +1,4 @@
-"""alru_cache: puts the cache and its wrapper together."""
+"""The decorator ``alru_cache``."""
 
 import asyncio
 import functools
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 if sys.version_info >= (3, 14):  # pragma: py-lt-314
     _is_coroutine_function = inspect.iscoroutinefunction
 else:  # pragma: py-gte-314
-    # Knows some that inspect does not, Cython's among them.
+    # Recognises some that inspect does not, such as Cython's.
     _is_coroutine_function = asyncio.iscoroutinefunction
 
 
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     class _Anything: ...
 
     class _Decorator(Generic[_T]):
-        """What ``alru_cache(...)`` with options returns: it takes any number of functions.
+        """What ``alru_cache(...)`` with options returns: a decorator for any functions.
 
-        *_T* is what they return where a callable ttl has said so. It is one class for
-        both, lest mypy take the decorator for untyped where options have the type Any.
+        *_T* is the result that a callable ttl accepts. With two classes, mypy would
+        treat the decorator as untyped if an option has the type Any.
         """
 
         @overload
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         def __call__(self, function: Any, /) -> Any: ...
 
 
-# In the order in which pyright blames them: of those that could be meant, the last.
+# Pyright reports errors for the last overload that could be meant, hence this order.
 @overload
 def alru_cache(
     maxsize: int | None = 128,
@@ -176,78 +176,79 @@ def alru_cache(
 ) -> Any:
     """Decorate a coroutine function with a least-recently-used cache.
 
-    ``functools.lru_cache`` for asyncio, with or without parentheses. Concurrent calls
-    with the same key share one run of the function, in a task of its own; failures are
-    raised to all who wait and never stored.
+    ``functools.lru_cache`` for asyncio. Works with and without parentheses. Concurrent
+    calls with the same key share one run of the function, in a task of its own.
+    Exceptions are raised to all calls that wait and are not stored.
 
     Args:
-        maxsize: How many values are kept; past that the least recently used goes.
-            Runs in flight evict nothing and are not evicted. None is no bound; 0, as
-            anything below it, stores nothing and shares nothing. 128 by default.
-        typed: Keep arguments of different types apart: ``f(3)`` and ``f(3.0)``.
-        ttl: Seconds, by the loop's clock, or a timedelta, for which a value is served
-            after its run has finished; hits do not prolong it. None, the default, is
-            for ever; with 0 concurrent calls share a run and nothing is kept. A
-            callable is given the result and returns one of these for it; 0 or less
-            means that it is not stored.
-        jitter: Up to this many seconds, uniformly at random, are added to the ttl of
-            each value, so that values that were stored together do not expire
-            together. Drawn from the ``random`` module's generator.
-        key: Called with the arguments of a call, ``self`` included; returns the key.
-            Without it keys are those of ``functools.lru_cache``; :func:`by_value` is
-            for arguments that cannot be hashed.
-        ignore: Names of parameters that are left out of the key, however they are
-            passed; *key* does not see them either. With ``"self"`` instances share
+        maxsize: The maximum number of values, 128 by default. When there are more,
+            the least recently used one is evicted. Runs in flight do not count and
+            are not evicted. None removes the limit. With 0 or less, nothing is stored
+            or shared.
+        typed: Whether arguments of different types have different keys, as in
+            ``f(3)`` and ``f(3.0)``.
+        ttl: How long a value is served after its run finished: seconds on the event
+            loop's clock, or a timedelta. Hits do not extend it. With None, the
+            default, values do not expire. With 0, concurrent calls share a run and
+            nothing is stored. A callable gets the result and returns its ttl; 0 or
+            less means that the result is not stored.
+        jitter: Adds a random number of seconds, up to this one, to the ttl of each
+            value, so that values that were stored together do not expire together.
+            Uses the ``random`` module's generator.
+        key: A function that gets the arguments of a call, including ``self``, and
+            returns the key. The default keys are those of ``functools.lru_cache``.
+            Use :func:`by_value` for unhashable arguments.
+        ignore: Names of parameters that are not part of the key, however they are
+            passed. *key* does not get them, either. With ``"self"``, instances share
             values.
-        per_instance: For methods: each instance has a cache of its own, of *maxsize*
-            values, which dies with the instance. Instances are left out of keys, as
-            by *ignore*, and must allow weak references.
-        stale_while_revalidate: Seconds past its ttl for which a value is still served
-            while one run in the background replaces it (RFC 5861). Failures of such
-            runs go to the loop's exception handler.
-        stale_if_error: Seconds past its ttl for which a value is served if the run
-            that was to replace it fails (RFC 5861).
-        stale_if_slow: How many seconds a call waits for a run while there is a value
-            that one of these two may still serve; then it gets that value, and the
-            run goes on in the background. 0 never waits; None, the default, waits
-            to the end.
-        stale_retry: Seconds after a failed run before the next one is tried for that
-            key; meanwhile the value is served. 1 by default.
-        error_ttl: Types of exceptions and the seconds for which failures of these
-            types, subclasses included, are kept and raised again, to each call an
-            exception of its own. The nearest type counts.
+        per_instance: For methods: each instance has its own cache of *maxsize*
+            values, which is freed with the instance. Instances are not part of the
+            key, but must allow weak references.
+        stale_while_revalidate: For this many seconds past its ttl, calls still get a
+            value while a run in the background replaces it (RFC 5861). If that run
+            fails, the event loop's exception handler gets the exception.
+        stale_if_error: For this many seconds past its ttl, calls get a value if the
+            run that should replace it fails (RFC 5861).
+        stale_if_slow: While one of the two options above allows a stale value, a call
+            waits at most this many seconds for a run. Then it gets the stale value,
+            and the run continues in the background. 0 never waits. With None, the
+            default, calls wait until the run ends.
+        stale_retry: After a failed run, calls for its key get the stale value for
+            this many seconds before the next run starts. 1 by default.
+        error_ttl: Maps exception types to the seconds for which exceptions of that
+            type, or of a subclass, are stored. Each later call raises a new
+            exception. The nearest base class decides.
         cancel_abandoned: Whether a run is cancelled when the last call that waits for
-            it is cancelled. If False it goes on, can be joined again, and its result
-            is stored. True by default.
-        shared: Share the cache between event loops, in any threads: values are served
-            to all of them, and calls from different loops share a run, which takes
-            place in the loop of the first. False, the default, is a cache that belongs
-            to one loop. Eviction is second chance (CLOCK) then, and time is
-            ``time.monotonic``. Results are shared by threads, so they must not be
-            changed, nor be bound to a loop.
-        tier: A second tier, shared by processes and hosts, that is asked before the
-            function is run, and is told of results and invalidations:
-            ``async_lru.redis.RedisTier``. Needs a *ttl* above 0. None, the default, is
-            a cache of this process alone.
+            it is cancelled. If False, the run continues, later calls can join it, and
+            its result is stored. True by default.
+        shared: Whether the cache serves all event loops, in any threads. If True,
+            calls from different loops share a run, which takes place in the loop of
+            the first call. Eviction is then second chance (CLOCK), and time is
+            ``time.monotonic``. Threads share results, so results must not be modified
+            or bound to a loop. If False, the default, the cache belongs to one loop.
+        tier: A second tier that processes and hosts share, an
+            :class:`async_lru.redis.RedisTier`. On a miss, it is asked before the function
+            runs. Results and invalidations are sent to it. Needs a *ttl* above 0. With
+            None, the default, the cache is local to the process.
 
     Returns:
-        The function as an :class:`AlruCacheWrapper`, or without a function a
-        decorator for any number of them, each with a cache of its own.
+        The function as an :class:`AlruCacheWrapper`. If called with options only, a
+        decorator for any number of functions, each with its own cache.
 
     Raises:
-        RuntimeError: What is decorated is no coroutine function, nor a
+        RuntimeError: The decorated object is not a coroutine function, or a
             ``functools.partial`` or ``partialmethod`` of one.
         TypeError: An option has the wrong type.
-        ValueError: An option has a value that makes no sense, or no sense with
-            another option.
+        ValueError: An option has an invalid value, or cannot be combined with
+            another one.
 
     Cancelling a call cancels the run only if no other call waits for it (see
-    *cancel_abandoned*); it can no longer be joined then, and the next call starts a
-    new run.
+    *cancel_abandoned*). A cancelled run can no longer be joined, and the next call
+    starts a new one.
 
-    Every method may be called from any thread. Without *shared* a cache belongs to the
-    event loop of its first call, however: a call from another loop clears it and warns,
-    once for each decorated function, with :class:`AlruCacheLoopResetWarning`.
+    Every method can be called from any thread. But without *shared*, a cache belongs to
+    the event loop of its first call. A call from another loop clears it and issues an
+    :class:`AlruCacheLoopResetWarning`, once per decorated function.
 
     .. versionchanged:: 3.0
         Rewritten; see the changelog.
@@ -275,14 +276,14 @@ def alru_cache(
 
 
 class _WrongTypeError(TypeError, NotImplementedError):
-    """What has the wrong type: a TypeError, and what async-lru 2.4 raises for it."""
+    """A TypeError that is also a NotImplementedError, which async-lru 2.4 raises."""
 
 
 def _split(first: Any) -> tuple[Any, int | None]:
-    """Tell a bare decorator's function from a maxsize."""
+    """Return the function, if the decorator has no parentheses, and maxsize."""
     if first is None:
         return None, None
-    if callable(first) or hasattr(first, "__get__"):  # a function, or meant to be one
+    if callable(first) or hasattr(first, "__get__"):  # or meant to be a function
         return first, 128
     if hasattr(first, "__index__"):
         return None, max(index(first), 0)
@@ -312,16 +313,16 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
             else calls_of(cache, function)
         )
         wrapper = AlruCacheWrapper(cache, *calls)
-    # The calls too, since asyncio names coroutines after them.
+    # Including the calls, since asyncio names coroutines after them.
     everything: Any = (wrapper, wrapper._call, wrapper._call_of_method)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     for each in everything:
         functools.update_wrapper(each, described)
         each.__name__, each.__qualname__ = _names(described)
         del each.__wrapped__
     for call in everything[1:]:
-        call.__signature__ = ANY  # whatever names its parameters have
+        call.__signature__ = ANY  # hides the names of its own parameters
     wrapper.__wrapped__ = function
-    # What partials have of their own is no coroutine function, which beartype asks.
+    # A partial's own __call__ is not a coroutine function, and beartype checks that.
     everything[0].__call__ = everything[1]
     if sys.version_info >= (3, 12):  # pragma: py-lt-312  # pragma: no branch
         inspect.markcoroutinefunction(wrapper)
@@ -330,7 +331,7 @@ def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
 
 
 def _names(described: Any) -> tuple[str, str]:
-    """Return ``__name__`` and ``__qualname__``, of the type where an object has none."""
+    """Return ``__name__`` and ``__qualname__``, or those of the type if there are none."""
     kind: Any = cast("Any", type(described))
     return (
         getattr(described, "__name__", kind.__name__),
@@ -339,7 +340,7 @@ def _names(described: Any) -> tuple[str, str]:
 
 
 def _described(function: Any) -> Any:
-    """Return the coroutine function that tells what *function* is called."""
+    """Return the coroutine function whose name and docstring describe *function*."""
     inner = function
     while isinstance(inner, (partial, partialmethod)) and not isinstance(
         inner, AlruCacheWrapper
@@ -353,18 +354,18 @@ def _described(function: Any) -> Any:
 
 
 def _remedy(refused: Any) -> str:
-    """Return what to do about something that is no coroutine function."""
+    """Return what to do about an object that is not a coroutine function."""
     kind = cast("Any", type(refused))
     if issubclass(kind, (classmethod, staticmethod, property)):
         return f"it is a {kind.__name__}, so put it above @alru_cache"
     if inspect.isasyncgenfunction(refused):
         return (
-            "an async generator can be used up but once, so cache a coroutine function "
+            "an async generator can be consumed only once, so cache a coroutine function "
             "that returns its items as a list"
         )
     if _is_coroutine_function(getattr(kind, "__call__", None)):  # noqa: B004
         return "pass its __call__, which is one"
     return (
-        "define it with async def, and await there what it returns if that is a "
-        "coroutine; for synchronous functions there is functools.lru_cache"
+        "define it with async def, and await the coroutine in it if it returns one; for "
+        "synchronous functions use functools.lru_cache"
     )

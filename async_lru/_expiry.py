@@ -1,4 +1,4 @@
-"""Deadlines, earliest first, and the one timer that keeps them."""
+"""A heap of deadlines, and one timer for the earliest."""
 
 import sys
 import weakref
@@ -13,25 +13,25 @@ from typing import Any
 
 from ._loops import call_in
 
-#: Seconds between two rounds of the timer at least: a timer of its own for each of many
-#: values would cost more than they do. What is overdue is not served meanwhile.
+#: The minimum number of seconds between two rounds of the timer, so that many values
+#: share a round. Overdue values are not served in the meantime.
 ROUND = 0.001
 
 #: Seconds until the next round when a key's ``__eq__`` has raised in one.
 _RETRY = 1.0
 
-#: Outdated deadlines that are tolerated however few others there are.
+#: The number of outdated deadlines that are tolerated, however few others there are.
 _SLACK = 32
 
-#: Deadlines that are looked at, for each that is added or discarded, while outdated
-#: ones are cleaned out. More than two, so that cleaning gains on what comes in.
+#: While outdated deadlines are cleaned out, how many are checked each time that one is
+#: added or discarded. More than two, so that cleaning is faster than growth.
 _PACE = 4
 
 
 class Deadline(float):
-    """When the value of a key goes, in the loop's time.
+    """When the value of a key expires, on the loop's clock.
 
-    Dropped before its time, a deadline stays behind, outdated and without its key.
+    If the value is dropped earlier, the deadline stays behind, outdated and without a key.
     """
 
     __slots__ = ("key",)
@@ -39,12 +39,12 @@ class Deadline(float):
     key: Hashable
 
 
-#: In place of the key of an outdated deadline.
+#: Replaces the key of an outdated deadline.
 OUTDATED: Any = object()
 
 
 def deadline_at(when: float) -> Deadline:
-    """Return a deadline that is not among any others yet."""
+    """Return a deadline that is in no heap yet."""
     deadline = Deadline(when)
     deadline.key = OUTDATED
     return deadline
@@ -53,9 +53,9 @@ def deadline_at(when: float) -> Deadline:
 class Expiry:
     """The deadlines of one cache, and a timer for the earliest.
 
-    Changes under the cache's lock. Outdated deadlines are cleaned out a few at a time,
-    by moving the others from one heap to another. The timer calls *on_due*, which is a
-    bound method of the cache; it keeps neither alive.
+    Changes under the cache's lock. Outdated deadlines are cleaned out a few at a time, by
+    moving the others from one heap to another. The timer calls *on_due*, a bound method of
+    the cache, and keeps neither this nor the cache alive.
     """
 
     __slots__ = (
@@ -82,13 +82,13 @@ class Expiry:
         self._when = inf
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        if not is_finalizing():  # pragma: no branch  # what is known here may be gone
+        if not is_finalizing():  # pragma: no branch  # then globals may be gone
             self.disarm()
 
     def add(
         self, deadline: Deadline, key: Hashable, loop: AbstractEventLoop | None
     ) -> None:
-        """Have the timer of *loop*, which runs in this thread, keep the deadline of *key*."""
+        """Add the deadline of *key*; set a timer in *loop*, the loop of this thread."""
         heappush(self._heap, deadline)
         deadline.key = key  # last: a signal handler may discard what has one
         if self._source:
@@ -97,8 +97,8 @@ class Expiry:
             self._arm(deadline, loop)
 
     def discard(self, deadline: Deadline) -> None:
-        """Take note that a deadline is outdated."""
-        if deadline.key is OUTDATED:  # it is being added or dropped right now
+        """Mark a deadline as outdated."""
+        if deadline.key is OUTDATED:  # it is being added or dropped
             return
         deadline.key = OUTDATED
         self._outdated += 1
@@ -111,11 +111,11 @@ class Expiry:
             self._source, self._heap = self._heap, []
 
     def _clean(self) -> None:
-        """Look at a few more deadlines of the heap that is being cleaned out."""
+        """Check a few more deadlines of the heap that is being cleaned out."""
         source = self._source
         for _ in range(min(_PACE, len(source))):
             try:
-                deadline = source.pop()  # the last of a heap leaves a heap
+                deadline = source.pop()  # without its last item, a heap is still a heap
             except IndexError:  # pragma: no cover  # a signal handler came in between
                 break
             if deadline.key is OUTDATED:
@@ -124,7 +124,7 @@ class Expiry:
                 heappush(self._heap, deadline)
 
     def pop_due(self, now: float) -> tuple[Deadline, Hashable] | None:
-        """Take out the earliest deadline, if it is not after *now*, with its key.
+        """Remove and return the earliest deadline and its key, if it is not after *now*.
 
         The key is OUTDATED if the deadline is.
         """
@@ -155,7 +155,7 @@ class Expiry:
     def disarm(self) -> None:
         """Release the timer in a later turn of its loop.
 
-        Not now: a signal handler may come in when asyncio is about to call back.
+        Not at once: a signal handler may run when asyncio is about to call the timer.
         """
         timer = self._forget_timer()
         if timer is not None and self._loop is not None:
@@ -174,23 +174,22 @@ class Expiry:
         return timer
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
-        """Go on in a child process: the parent's timer is not the child's."""
+        """Continue in a child process, which does not have the parent's timer."""
         self._lock = lock
         self._forget_timer()
 
     def _arm(self, when: float, loop: AbstractEventLoop) -> None:
-        """Have *loop* call back at *when*, if nothing sooner is set."""
+        """Set a timer in *loop* for *when*, unless an earlier one is set."""
         if when >= self._when:
             return
-        former = self._timer  # looked at once: a signal handler may take it away
+        former = self._timer  # read once: a signal handler may remove it
         if former is not None:
             former.cancel()
-        # In this order: a signal handler that disarms in between leaves no timer that
-        # is believed to be set.
+        # In this order: if a signal handler disarms in between, no timer is believed to
+        # be set.
         self._loop = loop
         self._when = when
-        # Neither the cache nor the context of the call that happens to set the timer
-        # is to be kept alive by it.
+        # The timer must keep neither the cache nor the context of this call alive.
         self._timer = self._call_at(when, loop, _tick, _reference_to(self), loop)
 
     def _call_at(
@@ -200,14 +199,14 @@ class Expiry:
 
     def _time(self, loop: AbstractEventLoop) -> float:
         """Return the time at which the timer of *loop* fires."""
-        # asyncio runs a timer up to a tick of the clock early, and is right.
+        # asyncio may run a timer up to one tick of the clock early.
         return max(loop.time(), self._when)
 
     def tick(self, loop: AbstractEventLoop) -> None:
-        """Have dropped what is due, and set the timer for what comes next."""
+        """Drop what is due, and set the timer for the next deadline."""
         on_due = self._on_due()
         with self._lock:
-            # Another loop may have taken the cache, which tests do in other processes.
+            # Another loop may have taken the cache. Tests do that in other processes.
             if on_due is None or loop is not self._loop:  # pragma: no cover
                 return
             now = self._time(loop)

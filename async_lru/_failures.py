@@ -1,26 +1,26 @@
-"""Copies of exceptions, to be raised again to others."""
+"""Copies of exceptions, to be raised to other calls."""
 
 import builtins
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, TypeAlias
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that is no built-in one
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not a built-in class
 
 
 def duplicate(error: BaseException) -> Any:
-    """Return an exception like *error* that knows nothing of where it was raised.
+    """Return a copy of *error* without a traceback or context.
 
-    It has the same type, args, attributes and notes, and a copy of the cause, and
-    of the members of a group. No ``__init__`` is called, since it may take other
-    arguments than ``args``, or build them.
+    It has the same type, args, attributes and notes, and copies of the cause and of the
+    members of a group. Does not call ``__init__``, which may take other arguments than
+    ``args``, or build them.
     """
     return _duplicate(error, {})
 
 
 def twin_of(error: BaseException) -> Any:
-    """Return the same, but one that knows what *error* knows of where it was raised.
+    """Return a copy of *error* with its traceback and context.
 
-    What either is told from now on the other does not know.
+    Later changes to either do not affect the other.
     """
     known: _Known = {}
     twin = _duplicate(error, known)
@@ -63,12 +63,12 @@ def _duplicate(error: BaseException, known: _Known) -> Any:
 
 
 def _copy_field(error: BaseException, twin: BaseException, name: str) -> None:
-    """Copy what is held in a slot, as many built-in exceptions hold theirs."""
+    """Copy a slot, where many built-in exceptions keep their attributes."""
     try:
         value = getattr(error, name)
         if getattr(twin, name, _UNSET) is not value:
             setattr(twin, name, value)
-    except (AttributeError, TypeError):  # not set, or set by __new__ for good
+    except (AttributeError, TypeError):  # not set, or read-only
         pass
 
 

@@ -1,4 +1,4 @@
-"""What a cache tells about itself, to whoever asks from whatever thread."""
+"""The introspection methods of a cache, which can be called from any thread."""
 
 from ._cache import Cache
 from ._memory import size_of
@@ -14,7 +14,7 @@ def info_of(cache: Cache) -> CacheInfo:
 
 
 def stats_of(cache: Cache) -> CacheStats:
-    """Return everything that is counted."""
+    """Return all counters."""
     cache.drop_overdue()
     counters = cache.counters
     return CacheStats(
@@ -51,7 +51,7 @@ def parameters_of(cache: Cache) -> CacheParameters:
 
 
 def memory_of(cache: Cache) -> int | None:
-    """Return about how many bytes keys and values take."""
+    """Return the estimated number of bytes that keys and values take."""
     return size_of(cache.values.items())
 
 

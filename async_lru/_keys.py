@@ -1,7 +1,7 @@
-"""How the arguments of a call become its key, and a key the arguments again.
+"""Makes keys of the arguments of calls, and arguments of keys.
 
-The rules are those of ``functools.lru_cache``. The functions in ``_calls`` repeat
-``default_key`` inline, since a Python call costs a fifth of a hit; keep them alike.
+The rules are those of ``functools.lru_cache``. The functions in ``_calls`` inline
+``default_key``, since a Python call takes 20 % of a hit. Keep them in sync.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -13,26 +13,26 @@ from ._arguments import Arguments, signature_of
 
 MakeKey: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Hashable]
 
-#: Stands between the names and the values of keyword arguments, which says how many
-#: of the items before it are names; equal to nothing else.
+#: Separates the names from the values of keyword arguments in a key. As there are as many
+#: names as values, it also tells them from positional arguments. Equal to nothing else.
 KEYWORDS = object()
 
 
 def default_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-    """Tell calls apart by their arguments as they were written."""
+    """Distinguish calls by their arguments as they were passed."""
     if kwargs:
         return (*args, *kwargs, KEYWORDS, *kwargs.values())
     if len(args) == 1:
         only = args[0]
-        # functools keeps f(1) apart from f(1.0) and f(True) by this rule.
+        # By this rule, functools distinguishes f(1) from f(1.0) and f(True).
         if type(only) is int or type(only) is str:
             return only
     return args
 
 
 def typed_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-    """Tell calls apart by their arguments and the arguments' types."""
-    if len(args) == 1 and not kwargs:  # takes a third of the time
+    """Distinguish calls by their arguments and the types of the arguments."""
+    if len(args) == 1 and not kwargs:  # three times as fast
         only = args[0]
         return only, type(only)  # pyright: ignore[reportUnknownVariableType]
     if kwargs:
@@ -48,7 +48,7 @@ def typed_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
 
 
 def called_key(key: Callable[..., Hashable]) -> MakeKey:
-    """Tell calls apart by what the user's own callable makes of them."""
+    """Distinguish calls by the result of the user's key function."""
 
     def make_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
         return key(*args, **kwargs)
@@ -57,7 +57,7 @@ def called_key(key: Callable[..., Hashable]) -> MakeKey:
 
 
 def ignoring(names: Iterable[str], function: Any, make_key: MakeKey) -> MakeKey:
-    """Leave the arguments of some parameters out of what *make_key* gets."""
+    """Return *make_key* for calls without the arguments of some parameters."""
     dropped = set(names)
     parameters = list(signature_of(function).parameters.values())
     positional = [
@@ -97,7 +97,7 @@ def ignoring(names: Iterable[str], function: Any, make_key: MakeKey) -> MakeKey:
 def without_first(
     first: Parameter, names: Iterable[str], function: Any, make_key: MakeKey
 ) -> MakeKey:
-    """Do what ``ignoring`` does, for arguments from which the first was taken."""
+    """Like ``ignoring``, for arguments without the first one, the instance."""
     ignored = {*names}
     if first.kind is not Parameter.VAR_POSITIONAL:
         ignored.add(first.name)
@@ -112,26 +112,26 @@ def without_first(
 
 
 class Keys(NamedTuple):
-    """How one function's calls become keys, and keys calls again."""
+    """Converts the calls of one function to keys and back."""
 
     make: MakeKey
     arguments: Arguments
     typed: bool = False
-    #: Whether keys are the user's own, from which no call can be made again.
+    #: Whether a key function of the user makes the keys, so calls cannot be recovered.
     own: bool = False
-    #: Whether keys have the first positional argument of the call.
+    #: Whether keys include the first positional argument of the call.
     with_first: bool = True
 
     def call_of(self, key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the positional and the keyword arguments that *key* was made of."""
+        """Return the positional and keyword arguments that *key* was made of."""
         items: tuple[Any, ...] = key
         if self.own or type(key) is not tuple:
             return (key,), {}
         place = next((i for i, item in enumerate(items) if item is KEYWORDS), None)
         if place is None:
             return (items[: len(items) // 2] if self.typed else items), {}
-        # Before the mark are positional arguments and names, behind it the values,
-        # and the types of both kinds of arguments if they count.
+        # KEYWORDS follows the positional arguments and the names. After it come the
+        # values and, if typed, the types of all arguments.
         behind = len(items) - place - 1
         count = behind - place if self.typed else behind
         names = items[place - count : place]
@@ -139,7 +139,7 @@ class Keys(NamedTuple):
         return items[: place - count], dict(zip(names, values, strict=True))
 
     def describe(self, key: Hashable) -> str:
-        """Return the arguments as they look in a call."""
+        """Return the arguments as text, as in a call."""
         args, kwargs = self.call_of(key)
         if self.own:
             return f" with the key {short_repr(key)}"
@@ -148,7 +148,7 @@ class Keys(NamedTuple):
         return f"({', '.join(given)})"
 
     def blame(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise a TypeError if it is because of the arguments that there is no key."""
+        """Raise a TypeError with the reason, if the arguments are why there is no key."""
         self.arguments.check(args, kwargs)
         if not self.own:
             self.arguments.check_hashable(args, kwargs)
@@ -159,10 +159,10 @@ class Keys(NamedTuple):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> bool:
-        """Put a question about the key of a call.
+        """Return *question* of the key of a call.
 
         Raises TypeError if no key can be made of the arguments, or if the answer is no
-        and the function does not take them.
+        and the function does not accept them.
         """
         try:
             found = question(self.make(args, kwargs))
@@ -174,6 +174,6 @@ class Keys(NamedTuple):
         return found
 
     def ask(self, predicate: Callable[..., object], key: Hashable) -> bool:
-        """Tell whether *predicate* says True of the call that has *key*."""
+        """Return whether *predicate* returns true for the call with *key*."""
         args, kwargs = self.call_of(key)
         return bool(predicate(*args, **kwargs))

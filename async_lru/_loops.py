@@ -1,4 +1,4 @@
-"""Event loops as all caches see them: whose turn it is, what it tells, a change."""
+"""Event loops: their threads and clocks, and the warning about a change of loops."""
 
 import asyncio
 import inspect
@@ -10,21 +10,21 @@ from contextlib import suppress
 from time import monotonic
 from types import FrameType
 
-#: Packages whose frames are never the caller's.
+#: Packages whose frames never belong to the caller.
 _NOT_THE_CALLER = frozenset({__package__, "anyio", "asyncio"})
 
 
 class AlruCacheLoopResetWarning(UserWarning):
     """A cache was cleared because it was called from another event loop.
 
-    Issued once per decorated function. Harmless in tests and notebooks, where loops
-    come and go; in a service it means that several loops share the function and
-    keep taking the cache from each other. ``shared=True`` lets them share it.
+    Issued once per decorated function. It is harmless in tests, where loops come and go.
+    In a service it means that several loops call the function and keep clearing each
+    other's values. With ``shared=True``, they share one cache.
     """
 
 
 class ResetWarning:
-    """Warns once that the cache of a function changes loops."""
+    """Warns once that the cache of a function changed loops."""
 
     __slots__ = ("_given", "_name")
 
@@ -33,13 +33,13 @@ class ResetWarning:
         self._given = False
 
     def give(self) -> None:
-        """Warn, at the caller's line, if nobody has been warned yet."""
+        """Warn at the caller's line, unless it was done before."""
         if self._given:
             return
         self._given = True
         warnings.warn(
-            f"alru_cache detected event loop change: {self._name} was called from "
-            "another event loop than before, so its cache was cleared and now belongs "
+            f"alru_cache detected event loop change: {self._name} was called from a "
+            "different event loop than before, so its cache was cleared and now belongs "
             "to the new loop. Pass shared=True for one cache that serves all loops.",
             AlruCacheLoopResetWarning,
             stacklevel=_level_of_caller(),
@@ -51,12 +51,12 @@ class ResetWarning:
 
 
 def _level_of_caller() -> int:
-    """Return the warning level of the nearest frame that may be the user's.
+    """Return the stack level of the nearest frame that may be the user's.
 
-    A call that runs as a task has no frame of its caller on the stack; the nearest
-    line of the user is then the one that runs the loop.
+    If the call is a task, its caller has no frame on the stack. The nearest line of the
+    user's code is then the one that runs the loop.
     """
-    level = 0  # of this very function: one below the one that warns
+    level = 0  # this function, one below the one that warns
     frame = inspect.currentframe()
     while frame is not None and _package_of(frame) in _NOT_THE_CALLER:
         frame = frame.f_back
@@ -69,7 +69,7 @@ def _package_of(frame: FrameType) -> str:
 
 
 def runs_here(loop: AbstractEventLoop) -> bool:
-    """Tell whether *loop* is the one that runs in this thread."""
+    """Return whether *loop* runs in this thread."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
@@ -77,7 +77,7 @@ def runs_here(loop: AbstractEventLoop) -> bool:
 
 
 def call_in(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
-    """Call *callback* in the thread of *loop*: now if that is this one.
+    """Call *callback* in the thread of *loop*: at once if that is this thread.
 
     Does nothing if the loop is closed.
     """
@@ -89,16 +89,16 @@ def call_in(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
 
 
 def clock_of(loop: AbstractEventLoop) -> Callable[[], float]:
-    """Return what tells the time of *loop*."""
+    """Return the clock of *loop*."""
     if getattr(loop.time, "__func__", None) is BaseEventLoop.time:
-        return monotonic  # the same without a call in Python
+        return monotonic  # the same clock, without a Python call
     return loop.time
 
 
 def begins_at_once(loop: AbstractEventLoop) -> bool:
-    """Tell whether tasks of *loop* can take their first step when they are made.
+    """Return whether tasks of *loop* can take their first step when they are created.
 
-    They can from Python 3.12 on, where the loop makes ``asyncio.Task`` and no other.
+    This needs Python 3.12, and a loop that creates an ``asyncio.Task``.
     """
     if sys.version_info < (3, 12):  # pragma: py-gte-312
         return False

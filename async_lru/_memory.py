@@ -1,4 +1,4 @@
-"""An estimate of the memory that objects hold."""
+"""Estimates the memory that objects use."""
 
 import sys
 from collections import deque
@@ -14,17 +14,17 @@ from typing import Any
 
 
 def size_of(objects: Iterable[Any]) -> int | None:
-    """Return about how many bytes *objects* and what they hold take together.
+    """Return the estimated size of *objects* and everything they refer to, in bytes.
 
-    None where Python cannot tell. Each object counts once. Modules, classes and functions do not, nor does what only
-    an object implemented in C knows of.
+    Returns None where Python cannot tell. Each object counts once. Modules, classes and
+    functions do not count, nor does memory that objects implemented in C allocate.
     """
     if sys.implementation.name == "pypy":  # pragma: no cover
         return None
     total = 0
     seen: set[int] = set()
     pending: deque[Any] = deque(objects)
-    # What is made here must not be freed: its id would be used again.
+    # Keep objects that are created here alive, so that their ids are not reused.
     kept: list[Any] = []
     while pending:
         item: Any = pending.popleft()
@@ -49,10 +49,10 @@ def size_of(objects: Iterable[Any]) -> int | None:
 
 
 def _in_slots(item: Any) -> Iterator[Any]:
-    """Return what *item* holds in the slots of its classes."""
+    """Yield the objects in the slots of *item*."""
     for kind in type(item).__mro__:
         if "__slots__" in kind.__dict__:
-            # Not by their names, which may be mangled.
+            # Not by name, since names may be mangled.
             for slot in list(kind.__dict__.values()):
                 if isinstance(slot, MemberDescriptorType):
                     with suppress(AttributeError):  # empty

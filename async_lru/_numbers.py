@@ -1,4 +1,4 @@
-"""Numbers as options take them: of any type that Python itself takes for a number."""
+"""Checks numbers of any type that supports Python's number protocols."""
 
 from datetime import timedelta
 from math import inf, isnan, nan
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def from_1(option: str, value: Any, remedy: str) -> int:
-    """Check that *value* is a whole number from 1 up."""
+    """Check that *value* is an integer of 1 or more."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{option} must be an int, not {value!r}: {remedy}")
     number = index(value)
@@ -20,7 +20,7 @@ def seconds(option: str, value: Any) -> float:
     """Check that *value* is a number of seconds, or a timedelta."""
     if isinstance(value, timedelta):
         return value.total_seconds()
-    # float() alone would read texts.
+    # float() alone would also accept strings.
     is_number = hasattr(value, "__float__") or hasattr(value, "__index__")
     if isinstance(value, bool) or not is_number:
         raise TypeError(
@@ -40,11 +40,11 @@ def seconds(option: str, value: Any) -> float:
 
 
 def finite_seconds(option: str, value: Any, remedy: str) -> float:
-    """Check that *value* is a finite number of seconds from 0 up."""
+    """Check that *value* is a finite, non-negative number of seconds."""
     number = seconds(option, value)
     if not 0 <= number < inf:
         raise ValueError(
-            f"{option} must be a finite number of seconds from 0 up, not {value!r}: "
+            f"{option} must be a finite number of seconds, 0 or more, not {value!r}: "
             f"{remedy}"
         )
     return number

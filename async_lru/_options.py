@@ -1,4 +1,4 @@
-"""The options of alru_cache, checked."""
+"""Checks the options of alru_cache."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
@@ -27,11 +27,11 @@ from ._timed import Lifetime, TimedCache
 
 
 class Options(NamedTuple):
-    """What was asked for, with times in seconds."""
+    """The options, with times in seconds."""
 
     maxsize: int | None
     typed: bool
-    #: As it was given, for those who ask.
+    #: As it was passed, for ``cache_stats()``.
     ttl: Any
     lifetime: Lifetime
     grace: Grace
@@ -45,7 +45,7 @@ class Options(NamedTuple):
     def make_cache(
         self, function: Function, name: str, keys: Keys, reset_warning: ResetWarning
     ) -> Cache:
-        """Return a cache of *function*, of the kind that the options need."""
+        """Return a cache for *function*, of the class that the options need."""
         kind: Any = Cache
         kinds: dict[str, Any] = {}
         if self.lifetime or self.grace:
@@ -72,7 +72,7 @@ class Options(NamedTuple):
         return cache
 
     def keys(self, function: Any, name: str) -> Keys:
-        """Return how keys are made of calls of *function*, which is called *name*."""
+        """Return how to make keys of calls of *function*, whose name is *name*."""
         make: MakeKey = typed_key if self.typed else default_key
         if self.key is not None:
             make = called_key(self.key)
@@ -84,8 +84,8 @@ class Options(NamedTuple):
         ignored = set(self.ignore)
         for unknown in ignored - set(parameters):
             raise ValueError(
-                f"ignore={self.ignore!r}: {name} has no parameter {unknown!r}, but "
-                f"{', '.join(map(repr, parameters)) or 'none'}; name one of these"
+                f"ignore={self.ignore!r}: {name} has no parameter {unknown!r}; name one "
+                f"of its parameters: {', '.join(map(repr, parameters)) or 'none'}"
             )
         first = next(iter(parameters.values()), None)
         if self.per_instance and self.tier is not None:
@@ -93,7 +93,7 @@ class Options(NamedTuple):
         if self.per_instance:
             if first is None or first.kind in _BY_KEYWORD:
                 raise TypeError(
-                    f"per_instance=True is for methods, and {name} has no parameter for "
+                    f"per_instance=True is for methods, but {name} has no parameter for "
                     "an instance: leave per_instance out"
                 )
             if ignored:
@@ -170,7 +170,7 @@ def checked(  # noqa: PLR0917
         if typed:
             raise ValueError(
                 "typed is ignored when a custom key callable is provided: leave typed "
-                f"out, and put the types into what key={key!r} returns"
+                f"out, and include the types in what key={key!r} returns"
             )
     return Options(
         maxsize,
@@ -221,7 +221,7 @@ def _checked_ttl(ttl: Any, jitter: Any) -> dict[str, Any]:
         found["ttl"] = seconds("ttl", ttl)
         if found["ttl"] < 0:
             raise ValueError(
-                f"ttl must be a number of seconds from 0 up, not {ttl!r}: "
+                f"ttl must be a number of seconds, 0 or more, not {ttl!r}: "
                 "leave it out for values that do not expire"
             )
     if jitter is not None:
@@ -257,14 +257,14 @@ def _checked_stale(
     stale_retry: Any,
     **options: Any,
 ) -> dict[str, Any]:
-    """Check the options about values past their time."""
+    """Check the options about stale values."""
     found: dict[str, Any] = {}
     for name, value in options.items():
         if value is None:
             continue
         if ttl is None:
             raise ValueError(
-                f"{name}={value!r} requires a ttl: it is about what comes after it, so "
+                f"{name}={value!r} requires a ttl, since it takes effect after the ttl: "
                 f"pass a ttl too or leave {name} out"
             )
         if maxsize == 0:
@@ -273,7 +273,7 @@ def _checked_stale(
                 "leave one of them out"
             )
         found[name.removeprefix("stale_")] = finite_seconds(
-            name, value, "leave it out for none"
+            name, value, "leave it out to disable it"
         )
     for name, value in (
         ("stale_if_slow", stale_if_slow),
@@ -287,38 +287,38 @@ def _checked_stale(
                 "stale_if_error: pass one of them or leave it out"
             )
         found[name.removeprefix("stale_")] = finite_seconds(
-            name, value, "leave it out for none"
+            name, value, "leave it out for the default"
         )
     return found
 
 
 def _checked_error_ttl(maxsize: int | None, error_ttl: Any) -> dict[Any, float]:
-    """Check the option about failures that are kept."""
+    """Check error_ttl."""
     if error_ttl is None:
         return {}
     kinds: Any = error_ttl
     if not isinstance(error_ttl, Mapping):
         raise TypeError(
             f"error_ttl must be a mapping, not {error_ttl!r}: "
-            "pass types of exceptions and seconds, as in {LookupError: 30}"
+            "pass exception types and seconds, as in {LookupError: 30}"
         )
     found: dict[Any, float] = {}
     for kind, value in kinds.items():
         if not isinstance(kind, type) or not issubclass(kind, BaseException):
             raise TypeError(
-                f"error_ttl has types of exceptions for keys, not {kind!r}: "
+                f"error_ttl has exception types for keys, not {kind!r}: "
                 "pass them as in {LookupError: 30}"
             )
         if not issubclass(kind, Exception):
             raise ValueError(  # noqa: TRY004  # it is a type
-                f"error_ttl cannot keep {kind.__name__}, which is no Exception but "
-                "ends what runs: leave it out"
+                f"error_ttl cannot keep {kind.__name__}, which is not a subclass of "
+                "Exception: leave it out"
             )
         found[kind] = seconds(f"error_ttl[{kind.__name__}]", value)
         if not found[kind] > 0:
             raise ValueError(
                 f"error_ttl[{kind.__name__}] must be a number of seconds above 0, not "
-                f"{value!r}: leave it out for failures that are not kept"
+                f"{value!r}: leave the type out if its exceptions are not to be cached"
             )
     if found and maxsize == 0:
         raise ValueError(
@@ -329,7 +329,7 @@ def _checked_error_ttl(maxsize: int | None, error_ttl: Any) -> dict[Any, float]:
 
 
 def _checked_ignore(ignore: Any) -> tuple[str, ...]:
-    """Check the names of parameters."""
+    """Check ignore."""
     given: Any = ignore
     if isinstance(ignore, str) or not isinstance(ignore, Iterable):
         raise TypeError(
@@ -340,7 +340,7 @@ def _checked_ignore(ignore: Any) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             raise TypeError(
-                f"ignore must have names of parameters, not {name!r}: "
+                f"ignore must contain parameter names, not {name!r}: "
                 'pass them as in ("request_id",)'
             )
     return names

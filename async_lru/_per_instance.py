@@ -1,4 +1,4 @@
-"""Methods whose instances have a cache each."""
+"""Methods with a cache per instance."""
 
 # wrappers know each other
 # pyright: reportPrivateUsage=false
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class PerInstance(AlruCacheWrapper[..., Any]):
-    """A cached method whose instances have a cache each, which dies with them.
+    """A cached method with a cache per instance, which is freed with the instance.
 
-    Their calls share their code. Keys do not include the instance.
+    All instances share the code of a call. Keys do not include the instance.
     """
 
     __slots__ = (
@@ -39,14 +39,15 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         "_totals_of_gone",
     )
 
-    #: What takes the instance.
+    #: The parameter for the instance.
     _first: Parameter
     _make_cache: Callable[[], Cache]
     _make_key: MakeKey
-    #: By the id of the instance, with a reference that takes the cache away.
+    #: By the id of the instance, with a weak reference whose callback removes the cache.
     _caches: dict[int, tuple["weakref.ref[Any]", Cache]]
-    #: What the caches of instances that are gone have counted, together, and each.
+    #: The total counters of instances that were freed.
     _totals_of_gone: CacheStats
+    #: The counters of freed instances that are not part of the total yet.
     _gone: deque[CacheStats]
     _is_adding: bool
 
@@ -88,7 +89,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         return self._add(instance) if known is None else known[1]
 
     def _add(self, instance: Any) -> Cache:
-        """Make the cache of an instance."""
+        """Create the cache of an instance."""
         key = id(instance)
         try:
             reference = weakref.ref(instance, lambda _: self._forget(key))
@@ -104,11 +105,11 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         return self._caches.setdefault(key, (reference, cache))[1]
 
     def _forget(self, key: int) -> None:
-        """Drop the cache of an instance that is gone, and keep what it has counted."""
+        """Drop the cache of a freed instance, and keep its counters."""
         _, cache = self._caches.pop(key)
         self._gone.append(stats_of(cache)._replace(in_flight=0, currsize=0))
         with self._cache.lock:
-            # Another that is freed meanwhile leaves its totals to this.
+            # If another instance is freed meanwhile, this loop adds its counters, too.
             while self._gone and not self._is_adding:
                 self._is_adding = True
                 self._totals_of_gone = self._totals_of_gone.plus(self._gone.popleft())
@@ -139,7 +140,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             f"{self._first.name!r}"
         )
 
-    # Of one instance, the first argument
+    # Methods that take the instance as the first argument
 
     def cache_contains(self, /, *args: Any, **kwargs: Any) -> bool:
         instance, args = self._split(args, kwargs)
@@ -164,7 +165,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         key = self._make_key(args, kwargs)
         return await cache.refresh(key, (instance, *args), kwargs)
 
-    # Of all instances together
+    # Methods that act on all instances
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
         check_predicate(predicate)

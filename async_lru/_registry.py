@@ -1,4 +1,4 @@
-"""Which decorated functions there are, and whether they cache."""
+"""All decorated functions, and whether caching is disabled."""
 
 import os
 import weakref
@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._wrapper import AlruCacheWrapper
 
-#: By id, in the order of their decoration, for as long as somebody holds them.
+#: All decorated functions that exist, by id, in the order of decoration.
 _references: "dict[int, weakref.ref[AlruCacheWrapper[..., Any]]]" = {}
 
-#: How many times caching has been disabled and not enabled again.
+#: How many more times caching was disabled than enabled.
 _disabled = 0
 
 
 def register(wrapper: "AlruCacheWrapper[..., Any]") -> None:
-    """Let ``all_caches`` tell of *wrapper* while it lives."""
+    """Add *wrapper* to ``all_caches()`` while it exists."""
     key = id(wrapper)
-    references = _references  # which the interpreter may have cleared when it ends
+    references = _references  # the interpreter may clear the global at exit
     references[key] = weakref.ref(wrapper, lambda _: references.pop(key, None))
 
 
 def all_caches() -> "list[AlruCacheWrapper[..., Any]]":
     """Return every decorated function that still exists, in the order of decoration.
 
-    What ``alru_cache`` returned, that is: a method counts once, however many instances
-    it has, with ``per_instance=True`` too. Nothing is kept alive by being listed here.
+    A method is listed once, however many instances there are, even with
+    ``per_instance=True``. The registry keeps no function alive.
 
     .. versionadded:: 3.0
     """
@@ -34,24 +34,24 @@ def all_caches() -> "list[AlruCacheWrapper[..., Any]]":
 
 
 def disable() -> None:
-    """Let the stores that are made from now on store nothing."""
-    global _disabled  # noqa: PLW0603  # of the process, as the functions are
+    """Disable caching, for caches that are created or reset from now on."""
+    global _disabled  # noqa: PLW0603  # affects the whole process
     _disabled += 1
 
 
 def enable() -> None:
-    """Take one ``disable`` back."""
+    """Undo one call of ``disable``."""
     global _disabled  # noqa: PLW0603
     _disabled -= 1
 
 
 def is_disabled() -> bool:
-    """Tell whether caching is disabled."""
+    """Return whether caching is disabled."""
     return _disabled > 0
 
 
 def _after_fork() -> None:  # pragma: no cover  # in a child
-    """Let no cache wait for threads and loops that the parent process has."""
+    """Let all caches forget the threads and loops of the parent process."""
     for wrapper in all_caches():
         wrapper._after_fork()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 

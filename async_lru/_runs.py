@@ -22,23 +22,23 @@ from typing import Any, Final, Protocol, TypeAlias
 from ._deadlock import waits_for
 from ._loops import call_in
 
-#: Runs that begin inside each other's first steps use the C stack: past so many, the
-#: next one waits for a turn of the loop, and so for a fresh stack.
+#: Runs that start inside each other's first steps use the C stack. Past this depth, the
+#: next one waits for a turn of the loop, and thus for a fresh stack.
 MAX_EAGER_DEPTH: Final = 16
 
-#: Seconds between two looks at runs in the loops of other threads.
+#: Seconds between two checks of runs in the loops of other threads.
 _POLL: Final = 0.01
 
-_Task: Any = Task  # whose eager_start not all Pythons know
+_Task: Any = Task  # not all Pythons have its eager_start
 
 Function: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Purpose(Enum):
-    """What a run is asked for."""
+    """Why a run is requested."""
 
     CALL = auto()
-    #: A call whose run was lost, and which was counted then.
+    #: A call whose run was lost, and which has been counted.
     CALL_AGAIN = auto()
     REFRESH = auto()
 
@@ -49,40 +49,40 @@ REFRESH: Final = Purpose.REFRESH
 
 
 class Keeper(Protocol):
-    """What a run needs of its cache."""
+    """The cache, as seen by its runs."""
 
     name: str
     time: Callable[[], float]
-    #: Whether tasks of its loop can take their first step when they are made.
+    #: Whether tasks of its loop can take their first step when they are created.
     begins_at_once: bool
-    #: Every run in flight, those that can no longer be joined included.
+    #: Every run in flight, including those that can no longer be joined.
     in_flight: "set[Run]"
 
     def run_succeeded(self, run: "Run", value: Any, seconds: float, /) -> None:
         """Store *value* if the run can still be joined."""
 
     def run_failed(self, run: "Run", error: BaseException, /) -> None:
-        """Let nobody join the run any more."""
+        """Make the run unjoinable when it has failed."""
 
     def take_out(self, run: "Run", /) -> None:
-        """Let nobody join the run any more, before it has ended."""
+        """Make a run in flight unjoinable."""
 
     def describe(self, key: Hashable, /) -> str:
-        """Return how a call looks that has this key."""
+        """Return the call with this key as text."""
         ...
 
 
-#: Where a call comes from: the run whose function makes it, and the task it is in.
+#: Where a call comes from: the run whose function makes it, and its task.
 Caller: TypeAlias = "tuple[Run, Task[Any]]"
 
 _current_run: ContextVar["Run | None"] = ContextVar("async_lru.run", default=None)
 
-#: Return the run whose function, or a task that it has made, calls this.
+#: Return the run whose function, or a task created by that function, calls this.
 current_run: Callable[[], "Run | None"] = _current_run.get
 
 
 def current_caller() -> "Caller | None":
-    """Return where this call comes from, if that is inside a run."""
+    """Return where this call comes from, if it is inside a run."""
     run = current_run()
     if run is None or run.ended:
         return None
@@ -93,9 +93,9 @@ def current_caller() -> "Caller | None":
 class Run:
     """A run in flight: its task, and a future for each call that waits for it.
 
-    Whether calls can join it, and its result will be stored, is the cache's affair:
-    they can while the run is in the cache's map of runs, and whoever takes it out makes
-    it not ``joinable``. All methods except ``disown`` belong to the thread of the run's
+    The cache decides whether calls can join it and whether its result is stored: both are
+    true while the run is in the cache's map of runs. Removing it from there makes it not
+    ``joinable``. All methods except ``disown`` must be called in the thread of the run's
     loop.
     """
 
@@ -117,38 +117,38 @@ class Run:
         "task",
     )
 
-    #: None of these is there any more when the run has ended.
+    #: These four are None when the run has ended.
     _cache: Keeper
     key: Hashable
     _waiters: "dict[Future[Any], Caller | None]"
-    #: None before the task has begun, too.
+    #: Also None before the task has started.
     task: "Task[Any] | None"
 
-    #: Whether calls may join it, and its result is stored.
+    #: Whether calls can join it and its result will be stored.
     joinable: bool
-    #: Whether the function has finished and the waiters were told.
+    #: Whether the function has finished and the waiters have its outcome.
     ended: bool
-    #: Whether it goes on when nobody waits for it ...
+    #: Whether it continues when no call waits for it ...
     _detached: bool
     #: ... because the cache itself wants the result.
     _background: bool
     _cancelled: bool
-    #: Whether the first step is being taken inside ``begin``, and inside how many others.
+    #: Whether ``begin`` is taking the first step, and inside how many other first steps.
     _starting: bool
     _depth: int
-    #: How many waiters were told of a failure and may never notice.
+    #: Waiters that got an exception, less those known never to resume with it.
     _unheard: int
-    #: The function's, known when the run has failed.
+    #: The name of the function, set when the run has failed.
     _name: str
 
-    def __init__(  # noqa: PLR0917  # names cost time
+    def __init__(  # noqa: PLR0917  # keywords cost time
         self,
         cache: Keeper,
         key: Hashable,
         loop: AbstractEventLoop,
         waiter: "Future[Any] | None",
         caller: "Caller | None",
-        detached: bool,  # by position: a name costs time
+        detached: bool,  # positional: a keyword costs time
     ) -> None:
         self._cache = cache
         self.key = key
@@ -171,15 +171,15 @@ class Run:
     ) -> None:
         """Start the function in a task of its own, for a call from *caller*.
 
-        If that cannot be done the run fails like any other.
+        If it cannot start, the run fails like any other.
         """
         if caller is not None and caller[0]._starting:
             self._depth = caller[0]._depth + 1
         coroutine = self._execute(function, args, kwargs)
         self._starting = True
         try:
-            # In the background later, or its error would know the frames of a call
-            # that got a value.
+            # A background run starts in a later turn. Otherwise its exception would
+            # refer to the frames of a call that got a value.
             if (
                 self._cache.begins_at_once
                 and not self._background
@@ -189,23 +189,23 @@ class Run:
             else:
                 task = self.loop.create_task(coroutine)
             if self.task is None and not self.ended:
-                # It has not begun yet, and may be cancelled before it does.
+                # It has not started yet, and may be cancelled before it does.
                 self.task = task
                 task.add_done_callback(self._end_unbegun)
             self._starting = False
-        except BaseException as error:  # noqa: BLE001  # told to the waiters
+        except BaseException as error:  # noqa: BLE001  # raised to the waiters
             self._starting = False
             try:
                 if self.task is None:
                     coroutine.close()
-                else:  # it has begun, and its loop raised afterwards
+                else:  # it has started, and its loop raised afterwards
                     self.task.cancel()
             finally:
                 self._fail(error)
         else:
             if not self.ended and task.done() and not task.cancelled():
                 failure = task.exception()
-                if failure is not None:  # there was no stack left to fail on
+                if failure is not None:  # there was not enough stack left to fail
                     self._fail(failure)
 
     async def _execute(
@@ -229,7 +229,7 @@ class Run:
         else:
             try:
                 self._cache.run_succeeded(self, value, clock() - started)
-            except BaseException as error:  # noqa: BLE001  # told to the waiters
+            except BaseException as error:  # noqa: BLE001  # raised to the waiters
                 self._fail(error)
                 return
             for waiter in self._end():
@@ -237,10 +237,10 @@ class Run:
                     waiter.set_result(value)
 
     def _end_unbegun(self, task: "Task[Any]") -> None:
-        """End the run of a task that was cancelled before it could begin."""
+        """End the run of a task that was cancelled before it could start."""
         if task.cancelled():
             self._fail(CancelledError())
-        else:  # no stack left, or it was not asyncio's task
+        else:  # no stack left, or not an asyncio.Task
             self._fail(
                 task.exception() or RuntimeError(f"{task!r} did not run its coroutine")
             )
@@ -248,16 +248,16 @@ class Run:
     # Waiting
 
     def add_waiter(self, waiter: "Future[Any]", caller: "Caller | None") -> None:
-        """Give the outcome to *waiter*, a future of the run's loop."""
+        """Add *waiter*, a future of the run's loop, which will get the outcome."""
         self._waiters[waiter] = caller
 
     def waiting(self) -> "list[tuple[Future[Any], Caller | None]]":
-        """Return the waiters and where they call from, to any thread."""
-        waiters = self._waiters  # looked at once: the run may end just now
+        """Return the waiters and where they call from. Can be called from any thread."""
+        waiters = self._waiters  # read once: the run may end just now
         return list(waiters.items()) if waiters else []
 
     def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> bool:
-        """Forget a waiter whose call was ended by *error*, or waits no longer.
+        """Forget a waiter whose call ended with *error*, or no longer waits.
 
         Returns whether *error* is the failure of the run.
         """
@@ -271,13 +271,13 @@ class Run:
             return False
         failure = waiter.exception()
         if failure is not None and failure is not error:
-            # The call was cancelled when it had been told, but had not resumed.
+            # The call was cancelled after it got the exception and before it resumed.
             self.miss(failure)
         return failure is not None and failure is error
 
     def miss(self, failure: BaseException) -> None:
-        """Take note that a waiter which was told of *failure* will never notice."""
-        if self._is_last_unheard() and not self._background:  # which was reported
+        """Called when a waiter that got *failure* will never resume with it."""
+        if self._is_last_unheard() and not self._background:  # those were reported
             self._report(failure, _UNHEARD)
 
     def _is_last_unheard(self) -> bool:
@@ -285,19 +285,19 @@ class Run:
         return not self._unheard
 
     def detach(self) -> None:
-        """Go on without waiters, because the cache itself wants the result."""
+        """Continue without waiters, because the cache itself wants the result."""
         self._detached = self._background = True
 
     def leave_behind(self, waiter: "Future[Any]") -> None:
-        """Forget a waiter that got something else, and go on for the cache."""
+        """Forget a waiter that got a stale value, and continue in the background."""
         del self._waiters[waiter]
         self.detach()
 
     def disown(self) -> None:
-        """Cancel the run if nobody waits for it: it can no longer be joined or store.
+        """Cancel an unjoinable run if no call waits for it.
 
-        May be called from any thread. It is decided in a later turn of the loop, for
-        a call may be about to join the run.
+        Can be called from any thread. Decides in a later turn of the loop, since a call
+        may be about to join the run.
         """
         with suppress(RuntimeError):  # the loop is closed
             self.loop.call_soon_threadsafe(self._disown)
@@ -309,12 +309,12 @@ class Run:
 
     def _abandon(self) -> None:
         self.joinable = False
-        with suppress(Exception):  # from a key's __eq__: nobody is to get that here
+        with suppress(Exception):  # from a key's __eq__: no caller should get it here
             self._cache.take_out(self)
         call_in(self.loop, self.cancel)
 
     def cancel(self) -> None:
-        """Cancel the task, once: it may take its time to clean up."""
+        """Cancel the task, but only once: it may take a while to clean up."""
         if self.task is not None and not self._cancelled:
             self._cancelled = True
             self.task.cancel()
@@ -322,14 +322,14 @@ class Run:
     # Ending
 
     def _fail(self, error: BaseException) -> None:
-        """Give *error* to the waiters, or to the loop if there are none."""
+        """Raise *error* to the waiters, or pass it to the loop if there are none."""
         if self.ended:
             return
         if self._starting:
-            # Callers that are on their way in this turn of the loop share it (A4).
+            # Other calls in this turn of the loop share the failure (A4).
             self.loop.call_soon(self._fail, error)
             return
-        if isinstance(error, StopIteration):  # no future takes it
+        if isinstance(error, StopIteration):  # futures refuse it
             cause, error = (
                 error,
                 RuntimeError(f"{self._cache.name} raised StopIteration"),
@@ -365,12 +365,12 @@ class Run:
         self.ended = True
         self.joinable = False
         self._cache.in_flight.discard(self)
-        # What outlives the run may hold it, through its context: leave it empty.
+        # A context may keep the run alive, so it must not keep anything else alive.
         self._cache = self.key = self._waiters = self.task = _NOTHING
         return waiters
 
     def _report(self, error: BaseException, what: str) -> None:
-        """Hand an exception that no call may have got to the event loop."""
+        """Pass an exception that no call got to the event loop's exception handler."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
         loop = get_running_loop_or_none() or self.loop
@@ -390,8 +390,7 @@ _UNHEARD: Final = "failed when all its callers had been cancelled"
 async def end(runs: Sequence[Run], *, wait: bool) -> None:
     """Wait until *runs* have ended; cancel them first unless *wait*.
 
-    A run that closes its own cache cannot be waited for, nor can one whose loop has
-    stopped.
+    Does not wait for a run that closes its own cache, or whose loop has stopped.
     """
     here = asyncio.get_running_loop()
     caller = current_caller()
@@ -414,6 +413,6 @@ async def end(runs: Sequence[Run], *, wait: bool) -> None:
                 tasks, timeout=None if len(tasks) == len(pending) else _POLL
             )
         elif any(run.loop is here for run in pending):
-            await asyncio.sleep(0)  # their waiters are told in the next turn
+            await asyncio.sleep(0)  # their waiters get the outcome in the next turn
         else:
             await asyncio.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""Caches that belong to no event loop: their values and runs are shared by all."""
+"""Caches that all event loops share."""
 
 from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop
 from asyncio import (
@@ -19,20 +19,20 @@ from ._stale import StaleCache
 from ._timed import TimedCache
 from ._values import MISSING
 
-#: Seconds that a timer may be late before its loop is taken for one that has stopped.
+#: If a timer is more than this many seconds late, its loop is assumed to have stopped.
 LATE: Final = 1.0
 
 
 class HasValue(BaseException):
-    """Raised when another thread has stored what answers a call just now."""
+    """Raised when another thread has just stored a value that answers a call."""
 
 
 class SharedCache(Cache):
     """A cache for calls from any number of loops, in any threads.
 
-    What differs is a call that is no plain hit. There may be a value when it gets the
-    lock, and so it looks once more. The run that it finds may belong to another loop,
-    and when that loop dies it has to ask again.
+    It differs in calls that are not plain hits. There may be a value by the time the call
+    gets the lock, so it looks again. The run that it finds may belong to another loop, and
+    if that loop dies, the call asks again.
     """
 
     make_run = SharedRun
@@ -47,15 +47,15 @@ class SharedCache(Cache):
         self.counters = SharedCounters(self.values)
 
     @property
-    def begins_at_once(self) -> bool:  # type: ignore[override]  # each loop has its own
-        """Whether tasks of the running loop can take their first step when they are made."""
+    def begins_at_once(self) -> bool:  # type: ignore[override]  # depends on the loop
+        """Whether tasks of the running loop can take their first step at creation."""
         return begins_at_once(get_running_loop())
 
     def clock_of(self, loop: AbstractEventLoop) -> Callable[[], float]:  # noqa: ARG002
-        return monotonic  # loops need not agree, and those of threads do not
+        return monotonic  # the clocks of loops may differ
 
     def enter_loop(self) -> Any:
-        """Return the running loop, if any: it makes no difference to the cache."""
+        """Return the running loop, if any; the cache is not bound to it."""
         self._check_open()
         return get_running_loop_or_none()
 
@@ -65,7 +65,7 @@ class SharedCache(Cache):
     # Calls
 
     def fresh(self, key: Hashable) -> Any:
-        """Return the value of *key* if a call that finds it is a plain hit, or MISSING."""
+        """Return the value of *key* if it makes a call a plain hit, or MISSING."""
         entry = self.values.reader().find(key)
         if entry is None or not entry.live:
             return MISSING
@@ -76,11 +76,11 @@ class SharedCache(Cache):
         return value
 
     def fresh_value(self, held: Any) -> Any:
-        """Return the value of what is held, if it is fresh, or MISSING."""
+        """Return the value if it is fresh, or MISSING."""
         return held
 
     def is_answered(self, key: Hashable) -> bool:
-        """Tell whether there is something that answers a call for *key* at once."""
+        """Return whether a stored value answers a call for *key* at once."""
         return self.fresh(key) is not MISSING
 
     def hit(self, key: Hashable) -> Any:
@@ -115,7 +115,7 @@ class SharedCache(Cache):
         while True:
             try:
                 return await super().refresh(key, args, kwargs)
-            except RunLost:  # noqa: PERF203  # one round, but for very few
+            except RunLost:  # noqa: PERF203  # nearly always a single round
                 pass
 
     def ask(
@@ -163,7 +163,7 @@ class SharedCache(Cache):
     def current_run(self, key: Hashable) -> Run | None:
         run = super().current_run(key)
         if run is not None and run.loop.is_closed():
-            self.runs_in_flight()  # which forgets it
+            self.runs_in_flight()  # forgets the run
             return None
         return run
 
@@ -185,12 +185,12 @@ class SharedCache(Cache):
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         runs: Any = self.in_flight
         super().after_fork()
-        for run in runs:  # calls of this thread may leave them yet
+        for run in runs:  # calls of this thread may still leave them
             run.take_lock(self.lock)
 
 
 class SharedTimedCache(SharedCache, TimedCache):
-    """The same whose values have deadlines, by the clock of the process."""
+    """A shared cache whose values have deadlines on ``time.monotonic()``."""
 
     _expiry: "SharedExpiry"
 
@@ -207,13 +207,13 @@ class SharedTimedCache(SharedCache, TimedCache):
 
     def put_held(self, key: Hashable, held: Any, run: Run | None) -> Any:
         dropped = super().put_held(key, held, run)
-        if not self.closed:  # what comes in while it closes needs no timer
+        if not self.closed:  # while it closes, new values need no timer
             self._expiry.look_after()
         return dropped
 
 
 class SharedStaleCache(SharedTimedCache, StaleCache):
-    """The same that serves stale values, or keeps failures."""
+    """A shared cache that serves stale values, or stores failures."""
 
     def is_answered(self, key: Hashable) -> bool:
         held = self.values.get(key, MISSING)
@@ -221,12 +221,12 @@ class SharedStaleCache(SharedTimedCache, StaleCache):
 
 
 class SharedExpiry(Expiry):
-    """Deadlines whose timer is one of any loop that uses the cache."""
+    """Deadlines with a timer in any of the loops that use the cache."""
 
     __slots__ = ()
 
     def look_after(self) -> None:
-        """Have the timer set in the running loop if no other loop sees to it."""
+        """Set the timer in the running loop, if no other loop has it."""
         loop = get_running_loop_or_none()
         first = min(self._heap[:1] + self._source[:1], default=None)
         if loop is None or first is None:
@@ -239,7 +239,7 @@ class SharedExpiry(Expiry):
 
     def _arm(self, when: float, loop: AbstractEventLoop) -> None:
         if when < self._when:
-            self.release()  # it may be another loop's
+            self.release()  # it may be in another loop
             super()._arm(when, loop)
 
     def _call_at(

@@ -10,19 +10,19 @@ from ._failures import twin_of
 from ._loops import call_in
 from ._runs import Caller, Run
 
-#: Seconds between two looks at a run that calls in other loops wait for.
+#: Seconds between two checks of a run that calls in other loops wait for.
 LOOK: Final = 0.5
 
 
 class RunLost(BaseException):
-    """Raised to a waiter when the loop of its run died: it has to ask again."""
+    """Raised to a waiter when the loop of its run has died, so that it asks again."""
 
 
 class SharedRun(Run):
     """A run in one loop whose waiters are futures of that loop and of others.
 
-    It has its cache's lock: waiters come and go, and the run ends, under that alone.
-    A future is only ever touched in its own loop.
+    Waiters come and go, and the run ends, under the lock of the cache. A future is touched
+    in its own loop only.
     """
 
     __slots__ = ("_lock", "_lost")
@@ -38,11 +38,11 @@ class SharedRun(Run):
     ) -> None:
         super().__init__(cache, key, loop, waiter, caller, detached)
         self._lock = cache.lock
-        #: Whether it was the loop that ended the run, and neither we nor the function.
+        #: Whether the end of its loop ended the run, and neither the cache nor the function.
         self._lost = False
 
     def leave(self, waiter: "Future[Any]", error: BaseException | None = None) -> bool:
-        if not waiter.done():  # the call was closed, say, and hears of nothing any more
+        if not waiter.done():  # e.g. the coroutine of the call was closed
             call_in(waiter.get_loop(), waiter.cancel)
         with self._lock:
             if not self.ended:
@@ -51,8 +51,8 @@ class SharedRun(Run):
         return super().leave(waiter, error)
 
     def _forget_others_if_closed(self, waiter: "Future[Any]") -> None:
-        """Let *waiter* be the last one if all others are of loops that are closed."""
-        # Newest first: when many leave, the oldest mostly do so first.
+        """Forget all waiters but this one, if the loops of all others are closed."""
+        # Newest first: if many leave, the oldest usually leave first.
         others = (other for other in reversed(self._waiters) if other is not waiter)
         if waiter in self._waiters and all(
             other.get_loop().is_closed() for other in others
@@ -60,12 +60,12 @@ class SharedRun(Run):
             self._waiters = {waiter: self._waiters[waiter]}
 
     def expect(self, more: int) -> None:
-        """Take note that so many more waiters are told of the failure."""
+        """Count this many more waiters that get the exception."""
         with self._lock:
             self._unheard += more
 
     def miss(self, failure: BaseException) -> None:
-        """Take note that a waiter which was told of *failure* will never notice."""
+        """Called when a waiter that got *failure* will never resume with it."""
         if type(failure) is not RunLost:
             super().miss(failure)
 
@@ -78,7 +78,7 @@ class SharedRun(Run):
             super()._disown()
 
     def take_lock(self, lock: RLock) -> None:  # pragma: no cover  # in a child
-        """Take the lock that the cache has now."""
+        """Use the new lock of the cache."""
         self._lock = lock
 
     # Ending
@@ -88,16 +88,16 @@ class SharedRun(Run):
         super()._tell(error)
 
     def _is_end_of_loop(self, error: BaseException) -> bool:
-        """Tell whether *error* comes from what ends a loop, as asyncio.run does."""
+        """Return whether *error* comes from the end of a loop, as with asyncio.run."""
         if isinstance(error, CancelledError) and not self._cancelled:
-            # Python 3.10 does not tell who has cancelled. If it was the function itself
+            # Python 3.10 cannot tell who cancelled the task. If it was the function itself,
             # it will do so in the other loops, too.
             cancelling = getattr(self.task, "cancelling", None)
             return cancelling is None or cancelling() > 0
         return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
 
     def _end(self) -> "list[Any]":
-        """Mark the run as ended and return its loop's waiters, and one for each other."""
+        """Mark the run as ended; return the waiters in its loop, and one per other loop."""
         with self._lock:
             waiters = list(super()._end())
         here: list[Any] = []
@@ -118,7 +118,7 @@ class SharedRun(Run):
 
 
 class Elsewhere:
-    """The waiters of a run in one other loop, told together as if they were one."""
+    """The waiters of a run in one other loop, which are woken together."""
 
     __slots__ = ("_loop", "_run", "waiters")
 
@@ -128,30 +128,30 @@ class Elsewhere:
         self.waiters: list[Future[Any]] = []
 
     def done(self) -> bool:
-        """Tell that they are to be told: those who are done are left out there."""
+        """Return False; waiters that are done are skipped in their own loop."""
         return False
 
     def set_result(self, value: Any) -> None:
-        """Give them the result."""
+        """Set the result of all waiters."""
         self._send(_give, self.waiters, value)
 
     def set_exception(self, error: BaseException) -> None:
-        """Give them an exception of their own, since raising one writes into it."""
+        """Set a copy of the exception on all waiters, since raising one modifies it."""
         self._run.expect(len(self.waiters) - 1)
         if not self._send(_fail, self.waiters, _twin_of(error), self._run):
             for _ in self.waiters:
                 self._run.miss(error)
 
     def cancel(self, *message: Any) -> None:
-        """Cancel them."""
+        """Cancel all waiters."""
         self._send(_cancel, self.waiters, *message)
 
     def lose(self) -> None:
-        """Let them ask again."""
+        """Let all waiters ask again."""
         self._send(_lose, self.waiters)
 
     def _send(self, tell: Callable[..., object], *args: Any) -> bool:
-        """Have *tell* called in their loop; say whether that is still there."""
+        """Call *tell* in the loop of the waiters; return False if the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(tell, *args)
         except RuntimeError:
@@ -182,7 +182,7 @@ def _lose(waiters: "list[Future[Any]]") -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_exception(RunLost())
-            waiter.exception()  # not for asyncio to report, whatever becomes of it
+            waiter.exception()  # so that asyncio never reports it
 
 
 def _twin_of(error: BaseException) -> BaseException:
@@ -190,15 +190,16 @@ def _twin_of(error: BaseException) -> BaseException:
     try:
         twin: BaseException = twin_of(error)
         return twin  # noqa: TRY300  # the only way out
-    except Exception:  # noqa: BLE001  # its class does not let us
+    except Exception:  # noqa: BLE001  # its class cannot be copied
         return error
 
 
 class Watch:
-    """Looks after a call that waits for a run in another loop, which may die.
+    """Watches a run in another loop, which may die, for a call that waits for it.
 
-    A loop that is closed tells nobody, nor does one that was interrupted when it was
-    about to. What is on its way when the end of the run is seen has come at the next look.
+    A loop that is closed or interrupted may not wake the call. When the run is seen to have
+    ended, its outcome may still be on the way, so the call asks again only at the next
+    check.
     """
 
     __slots__ = ("_is_over", "_run", "_timer", "_waiter")
@@ -211,7 +212,7 @@ class Watch:
         waiter.add_done_callback(self._end)
 
     def _set_timer(self) -> TimerHandle:
-        # The context of the call would live as long as the timer.
+        # An empty context, since the timer keeps it alive.
         loop = self._waiter.get_loop()
         return loop.call_later(LOOK, self._look, context=Context())
 

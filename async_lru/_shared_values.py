@@ -1,4 +1,4 @@
-"""The values and the hit counter of a cache that several threads share."""
+"""The values and hit counters of a cache that several threads share."""
 
 from _thread import get_ident
 from collections import OrderedDict
@@ -10,13 +10,13 @@ from typing import Any, Final, TypeAlias
 from ._stats import Counters
 from ._values import MISSING, Source
 
-#: Values that get a second chance in one go: a cache whose values were all hit must not
-#: stop everybody while it looks at each of them.
+#: The maximum number of values that one eviction spares. If all values of a cache had hits,
+#: an eviction must not block other threads while it checks every one of them.
 SECOND_CHANCES: Final = 128
 
 
 class Entry:
-    """What is held for a key, and whether calls have hit it since the hand was here."""
+    """The value of a key, and whether it had hits since the hand last passed it."""
 
     __slots__ = ("held", "key", "live", "used")
 
@@ -24,25 +24,25 @@ class Entry:
         self.key = key
         #: MISSING before the value is stored, and after it was dropped.
         self.held: Any = MISSING
-        #: None before, True while it holds a value, and then False for good. What is read
-        #: of ``held`` while no lock is held is a value if this is true before and after.
+        #: None before it holds a value, True while it does, and then False for good. If it
+        #: is true before and after ``held`` is read without the lock, that was a value.
         self.live: bool | None = None
         self.used = False
 
 
 class Reader:
-    """What a thread hits with: its own way to find entries, and its own count.
+    """The objects that the hits of one thread use: a function to find entries, a counter.
 
-    Two threads that hit write to nothing that both of them use. To count references is
-    to write as well where there is no GIL.
+    Hits in two threads must not write to the same object. Without the GIL, counting
+    references is a write, too.
     """
 
     __slots__ = ("expires", "find", "hits")
 
     def __init__(self, find: "Find", *, expires: bool) -> None:
-        #: Return the entry of a key, or None; nothing at all once closed.
+        #: Return the entry of a key, or None; always None once the cache is closed.
         self.find = find
-        #: Whether what is held are values with deadlines.
+        #: Whether values have deadlines.
         self.expires = expires
         self.hits = 0
 
@@ -50,12 +50,12 @@ class Reader:
 Find: TypeAlias = Callable[[Hashable], "Entry | None"]
 
 
-#: Marked as used in place of an entry that is not there.
+#: Marked as used in place of a missing entry.
 _NOBODYS: Final = Entry(None)
 
 
 class _Map:
-    """Entries by their keys, and what is replaced with them."""
+    """Entries by key, and the state that is replaced together with them."""
 
     __slots__ = ("entries", "hand", "is_adding")
 
@@ -65,24 +65,23 @@ class _Map:
         self.entries = entries
         #: The entries that hold a value, oldest first.
         self.hand = hand
-        #: Whether a key is being added just now.
+        #: Whether a key is being added.
         self.is_adding = False
 
 
 class SharedValues:
-    """Takes the place of ``Values`` where hits come from many threads at once.
+    """Replaces ``Values`` where hits come from many threads at once.
 
     A hit takes no lock and moves nothing: it finds the entry and marks it as used. All
     changes are made under *lock*. Eviction is second chance, also known as CLOCK: the
-    oldest value goes, but one that was used is made the newest instead.
+    oldest value is evicted, unless it was used; then it becomes the newest.
 
-    A key's ``__eq__`` may change anything, or raise, while a key is looked up, and a
-    signal handler may change anything between two lines. So an entry that was dropped is
-    never used again, whoever drops it; each step is one operation of a map, which maps
-    stand; and what was found is looked at once more after the last such step. What a
-    dict does not stand is to be cleared, and to be given a key in the middle of being
-    given it, which it may have twice then: another map takes its place, and whoever
-    finds that has to begin anew.
+    While a key is looked up, its ``__eq__`` may change anything or raise an exception. A
+    signal handler may change anything between two lines. Therefore an entry that was
+    dropped is never used again, each step is a single operation on a map, and what a step
+    has found is checked again after the last one. Two things corrupt a dict: clearing it,
+    and adding a key while the same key is being added, which may store it twice. In these
+    cases another map replaces it, and code that finds its map replaced starts again.
     """
 
     __slots__ = ("_expires", "_lock", "_map", "_maxsize", "_serves", "readers")
@@ -92,14 +91,14 @@ class SharedValues:
         self._lock = lock
         self._expires = expires
         self._serves = True
-        #: By the thread's identifier, which a later thread may have again.
+        #: By the identifier of the thread, which a later thread may reuse.
         self.readers: dict[int, Reader] = {}
         self._map = _Map({}, OrderedDict())
 
     # Hits
 
     def reader(self) -> Reader:
-        """Return what this thread hits with."""
+        """Return the reader of this thread."""
         try:
             return self.readers[get_ident()]
         except KeyError:
@@ -108,11 +107,11 @@ class SharedValues:
                 return self.readers.setdefault(get_ident(), reader)
 
     def hits(self) -> int:
-        """Return how many hits all threads have had."""
+        """Return the number of hits in all threads."""
         return sum(reader.hits for reader in list(self.readers.values()))
 
     def serve_nobody(self) -> None:
-        """Let no call find a value any more, until all are cleared."""
+        """Let calls find no values until all are cleared."""
         self._serves = False
         self._renew_readers()
 
@@ -121,21 +120,21 @@ class SharedValues:
             reader.find = self._find()
 
     def _find(self) -> Find:
-        """Return what one thread finds entries with, which is an object of its own."""
+        """Return a new object with which one thread finds entries."""
         return self._map.entries.get if self._serves else _nothing
 
-    # All else
+    # Everything else
 
     def __len__(self) -> int:
         return len(self._map.hand)
 
     def items(self) -> list[tuple[Hashable, Any]]:
-        """Return all keys and what is held for them."""
+        """Return all keys and values."""
         held = [(entry.key, entry.held) for entry in list(self._map.entries.values())]
         return [item for item in held if item[1] is not MISSING]
 
     def get(self, key: Hashable, default: Any) -> Any:
-        """Return what is held for *key*, or *default*."""
+        """Return the value of *key*, or *default*."""
         entry = self._map.entries.get(key)
         held = MISSING if entry is None else entry.held
         return default if held is MISSING else held
@@ -161,7 +160,7 @@ class SharedValues:
             if is_wanted and entry.live is None and len(found.hand) >= self._maxsize:
                 evicted = self._evict(found.hand)
                 continue
-            # Nothing was compared since the key was found, so all of this is still true.
+            # No key was compared since the entry was found, so all of this is still true.
             found.hand[entry] = None
             fits = len(found.hand) <= self._maxsize and entry.live is not False
             if is_wanted and fits:
@@ -176,7 +175,7 @@ class SharedValues:
                 return None
 
     def _add(self, new: Entry) -> tuple[_Map, Entry]:
-        """Return the map and what it has for the key of *new*, which is added if need be."""
+        """Return the map and its entry for the key of *new*, which is added if needed."""
         if self._map.is_adding:
             self._map = _Map(self._map.entries.copy(), self._map.hand)
             self._renew_readers()
@@ -188,7 +187,7 @@ class SharedValues:
             there.is_adding = False
 
     def _evict(self, hand: "OrderedDict[Entry, None]") -> Any:
-        """Drop and return the oldest value, but give used ones another round."""
+        """Drop and return the oldest value, but spare used ones."""
         for chances in range(SECOND_CHANCES, -1, -1):
             try:
                 entry, _ = hand.popitem(last=False)
@@ -205,7 +204,7 @@ class SharedValues:
         return MISSING  # pragma: no cover
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
-        """Take a value out and return it, or MISSING; if it is *only*, where given."""
+        """Remove a value (if it is *only*, where given); return it, or MISSING."""
         if only is MISSING:
             entry = self._map.entries.pop(key, None)
             return MISSING if entry is None else self._drop(entry)
@@ -217,30 +216,30 @@ class SharedValues:
         return only
 
     def _drop(self, entry: Entry) -> Any:
-        """Let an entry hold nothing any more, and return what it held."""
-        entry.live = False  # first: nobody is to store anything in it
+        """Empty an entry and return its value."""
+        entry.live = False  # first, so that nothing is stored in it
         self._map.hand.pop(entry, None)
         held, entry.held = entry.held, MISSING
         return held
 
     def _forget(self, entry: Entry) -> None:
-        """Take an entry that was dropped out of the map."""
+        """Remove a dropped entry from the map."""
         found = self._map.entries.pop(entry.key, None)
-        if found is not None and found.live is not False:  # put in just now, by a key
+        if found is not None and found.live is not False:  # a key's __eq__ has added it
             added_to, there = self._add(found)
             if added_to is not self._map or there is not found:
                 self._drop(found)
 
     def clear(self) -> list[tuple[Hashable, Any]]:
-        """Take all values out and return them with their keys."""
+        """Remove all values and return them with their keys."""
         former, self._map = self._map, _Map({}, OrderedDict())
         self._serves = True
         self._renew_readers()
-        # A hit may have found one just now.
+        # A hit may just have found one.
         return [(entry.key, self._drop(entry)) for entry in list(former.hand)]
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
-        """Go on in a child process: a thread that was changing the map is gone."""
+        """Continue in a child process, without a thread that was changing the map."""
         was_changing = not self._lock.acquire(blocking=False)
         self._lock = lock
         if was_changing:
@@ -254,9 +253,9 @@ def _nothing(key: Hashable) -> Entry | None:  # noqa: ARG001
 
 
 class SharedCounters(Counters):
-    """Counters of which ``hits`` counts those under the lock, and readers all others.
+    """Counters of a shared cache: ``hits`` counts hits under the lock, readers all others.
 
-    No count is ever lost, since each thread adds to its own, and nobody sets it back.
+    No count is ever lost, since each thread increments its own and none is ever reset.
     """
 
     __slots__ = ("_forgotten", "_values")
@@ -272,5 +271,7 @@ class SharedCounters(Counters):
     @property
     def all_hits(self) -> int:
         """Hits of any kind, in all threads."""
-        forgotten = self._forgotten  # first: a thread may be zeroing just now
+        forgotten = (
+            self._forgotten
+        )  # first: another thread may be resetting the counters
         return self.hits + self._values.hits() - forgotten

@@ -1,4 +1,4 @@
-"""Values that are of use past their time, and failures that are kept."""
+"""Stale values, and stored failures."""
 
 from asyncio import Future, TimerHandle
 from collections.abc import Hashable, Mapping
@@ -15,17 +15,17 @@ from ._values import MISSING
 
 
 class Grace(NamedTuple):
-    """What is done with values past their ttl, and with failures; in seconds."""
+    """The options for stale values and stored failures, in seconds."""
 
     #: How long past its ttl a value is served while a run replaces it ...
     while_revalidate: float = 0.0
-    #: ... or though the run that was to replace it fails.
+    #: ... or if the run that should replace it fails.
     if_error: float = 0.0
-    #: How long a call waits for a run before it takes such a value; None: to its end.
+    #: How long a call waits for a run before it gets a stale value; None: until its end.
     if_slow: float | None = None
-    #: How long after a failed run the next one is tried at the soonest.
+    #: The minimum time between a failed run and the next one.
     retry: float = 1.0
-    #: How long failures are kept, by their types.
+    #: How long failures are stored, by type.
     of_failures: Mapping[type[Exception], float] = MappingProxyType({})
 
     @property
@@ -34,27 +34,27 @@ class Grace(NamedTuple):
         return max(self.while_revalidate, self.if_error)
 
     def __bool__(self) -> bool:
-        """Tell whether anything is done."""
+        """Return whether any of the options is set."""
         return bool(self.longest or self.of_failures)
 
 
 class Stale(Timed):
-    """A value that is of use until its deadline, past the end of its freshness."""
+    """A value that can be served stale until its deadline."""
 
     __slots__ = ("retry_at",)
 
     def __init__(self, value: Any, fresh_until: float, deadline: float) -> None:
         super().__init__(value, fresh_until, deadline)
-        #: When the next run may be tried, after one that failed.
+        #: When the next run may start, after one that failed.
         self.retry_at = -inf
 
     def put_off(self, when: float) -> None:
-        """Have the next run that is to replace the value tried at *when*."""
+        """Start no run to replace the value before *when*."""
         self.retry_at = when
 
 
 class KeptFailure(Timed):
-    """A failure that is raised again until its deadline; never a plain hit."""
+    """A stored failure, which is raised again until its deadline; never a plain hit."""
 
     __slots__ = ()
 
@@ -68,7 +68,7 @@ class KeptFailure(Timed):
 
 
 class StaleCache(TimedCache):
-    """A cache that serves values past their ttl, as RFC 5861 has it, or keeps failures."""
+    """A cache that serves stale values, as in RFC 5861, or stores failures."""
 
     def __init__(self, *args: Any, grace: Grace, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -111,7 +111,7 @@ class StaleCache(TimedCache):
                 value = self._value_within(key, self._grace.if_error)
             if value is MISSING:
                 raise
-            # Other callers may keep the error, and must not keep this one's frames.
+            # Other callers may keep the error, which must not keep this frame alive.
             error.__traceback__ = getattr(error.__traceback__, "tb_next", None)
             return value
         finally:
@@ -126,9 +126,9 @@ class StaleCache(TimedCache):
         kwargs: dict[str, Any],
         purpose: Purpose,
     ) -> Any:
-        """Return what is held if it answers a call that is no plain hit, or MISSING.
+        """Return a stored value that answers a call without a plain hit, or MISSING.
 
-        A stale value is replaced by a run in the background, if it is time for one.
+        If the value is stale and a retry is due, starts a background run to replace it.
         """
         loop = self.enter_loop()
         refresh = None
@@ -152,7 +152,7 @@ class StaleCache(TimedCache):
         return held
 
     def _answers_at_once(self, held: Any, now: float) -> bool:
-        """Tell whether a call gets what is held, which is not fresh, without a run."""
+        """Return whether a call gets a value that is not fresh without waiting for a run."""
         if type(held) is KeptFailure:
             return now < held.deadline
         if type(held) is not Stale or now < held.fresh_until:
@@ -163,7 +163,7 @@ class StaleCache(TimedCache):
     def _limit(
         self, seconds: float, key: Hashable, run: Run, waiter: "Future[Any]"
     ) -> TimerHandle | None:
-        """Let a call that has an old value wait so long for a run, and then have it."""
+        """Let a call wait this long for a run before it gets the stale value, if any."""
         if self._value_within(key, self._grace.longest) is MISSING:
             return None
         if seconds > 0:
@@ -173,7 +173,7 @@ class StaleCache(TimedCache):
         return None
 
     def _relieve(self, key: Hashable, run: Run, waiter: "Future[Any]") -> None:
-        """Give a waiter the old value, if it is still there, and let the run go on."""
+        """Give a waiter the stale value, if it is still there; the run continues."""
         value = self._value_within(key, self._grace.longest)
         with self.lock:
             # The outcome of a run in another loop may be on its way.
@@ -186,7 +186,7 @@ class StaleCache(TimedCache):
                 run.leave(waiter)
 
     def _value_within(self, key: Hashable, grace: float) -> Any:
-        """Return the value of *key* if it is not past its ttl by *grace* seconds."""
+        """Return the value of *key* if it is past its ttl by less than *grace* seconds."""
         held = self.values.get(key, MISSING)
         if type(held) is not Stale:
             return MISSING
@@ -211,7 +211,7 @@ class StaleCache(TimedCache):
     def note_failure(self, run: Run, kept: Any) -> Any:
         key = run.key
         held = self.values.get(key, MISSING)
-        if type(held) is Stale and self.is_live(held):  # it is of more use
+        if type(held) is Stale and self.is_live(held):  # more useful than the failure
             held.put_off(self.time() + self._grace.retry)
             return None
         return None if kept is None else self.put_held(key, kept, run)

@@ -1,10 +1,10 @@
-"""What a cache tells about itself."""
+"""Counters, and what the introspection methods return."""
 
 from typing import Any, NamedTuple, TypedDict
 
 
 class Counters:
-    """What a cache counts, where it happens; see CacheStats for what each means."""
+    """The counters of a cache, which CacheStats describes."""
 
     __slots__ = (
         "evictions",
@@ -27,7 +27,7 @@ class Counters:
         self.zero()
 
     def zero(self) -> None:
-        """Begin anew."""
+        """Set all counters to zero."""
         self.hits = self.joins = self.stale_hits = self.misses = 0
         self.loads = self.failures = self.evictions = self.expirations = 0
         self.load_seconds = 0.0
@@ -41,7 +41,7 @@ class Counters:
 
 
 class CacheInfo(NamedTuple):
-    """What ``cache_info()`` returns: the fields of ``functools.lru_cache``'s.
+    """What ``cache_info()`` returns. The fields are those of ``functools.lru_cache``.
 
     .. versionadded:: 3.0
     """
@@ -50,9 +50,9 @@ class CacheInfo(NamedTuple):
     hits: int
     #: Calls that started a run.
     misses: int
-    #: How many values are kept at most, or None for no bound.
+    #: The maximum number of values, or None for no limit.
     maxsize: int | None
-    #: Keys that have a value now, or a run that calls can join.
+    #: Keys that have a value, or a run that calls can join.
     currsize: int
 
 
@@ -62,18 +62,18 @@ class CacheParameters(TypedDict):
     .. versionadded:: 3.0
     """
 
-    #: How many values are kept at most, or None for no bound.
+    #: The maximum number of values, or None for no limit.
     maxsize: int | None
-    #: Whether arguments of different types are kept apart.
+    #: Whether arguments of different types have different keys.
     typed: bool
-    #: Runs in flight, those that can no longer be joined included.
+    #: Runs in flight, including those that can no longer be joined.
     tasks: int
     #: Whether ``cache_close()`` was called.
     closed: bool
 
 
 class CacheStats(NamedTuple):
-    """What ``cache_stats()`` returns. Counters begin anew with ``cache_clear()``.
+    """What ``cache_stats()`` returns. ``cache_clear()`` resets the counters.
 
     .. versionadded:: 3.0
     """
@@ -82,27 +82,27 @@ class CacheStats(NamedTuple):
     hits: int
     #: Hits that waited for a run in flight.
     joins: int
-    #: Hits that got a value past its ttl at once, without waiting for a run.
+    #: Hits that got a stale value at once, without waiting for a run.
     stale_hits: int
     #: Calls that started a run.
     misses: int
-    #: Runs that returned a value, those of refreshes included.
+    #: Runs that returned a value, including refreshes.
     loads: int
-    #: Runs that raised or could not be started; those that were cancelled are none.
+    #: Runs that raised an exception or could not start. Cancelled runs do not count.
     failures: int
     #: Values dropped because there were more than maxsize.
     evictions: int
-    #: Values dropped because their time had come.
+    #: Values dropped because they expired.
     expirations: int
-    #: Seconds, by the loop's clock, that loads took.
+    #: The total duration of all loads, in seconds.
     load_seconds: float
-    #: Runs in flight, those that can no longer be joined included.
+    #: Runs in flight, including those that can no longer be joined.
     in_flight: int
-    #: Keys that have a value now, or a run that calls can join.
+    #: Keys that have a value, or a run that calls can join.
     currsize: int
-    #: How many values are kept at most, or None for no bound.
+    #: The maximum number of values, or None for no limit.
     maxsize: int | None
-    #: The ttl option in seconds, or the callable that decides, or None.
+    #: The ttl in seconds, the callable that was passed as ttl, or None.
     ttl: Any
     #: Misses that the second tier answered: neither loads nor failures.
     tier_hits: int = 0
@@ -120,17 +120,17 @@ class CacheStats(NamedTuple):
 
     @property
     def hit_rate(self) -> float:
-        """The share of calls that were hits, from 0 to 1; 0 where there were none."""
+        """The share of calls that were hits, from 0 to 1; 0 if there were no calls."""
         calls = self.hits + self.misses
         return self.hits / calls if calls else 0.0
 
     @property
     def mean_load_seconds(self) -> float:
-        """Seconds that a load took on average; 0 where there were none."""
+        """The average duration of a load in seconds; 0 if there were no loads."""
         return self.load_seconds / self.loads if self.loads else 0.0
 
     def plus(self, other: "CacheStats") -> "CacheStats":
-        """Return the sums of all that is counted in both."""
+        """Return the sums of the counters of both."""
         sums = {
             name: getattr(self, name) + getattr(other, name)
             for name in self._fields

@@ -9,25 +9,28 @@ from ._expiry import OUTDATED, Deadline, Expiry, deadline_at
 from ._runs import Run
 from ._values import MISSING
 
-#: Values dropped in one go; the loop gets its turn after each so many.
+#: The maximum number of values to drop in one turn of the loop.
 SLICE: Final = 1000
 
 
 class Lifetime(NamedTuple):
     """How long values live, in seconds."""
 
-    #: That of all values; None is for ever.
+    #: The ttl of all values; None means that they do not expire.
     ttl: float | None = None
-    #: That of each value by itself, which may be none (None) or nothing (0 or less).
+    #: Returns the ttl of a value: None if it does not expire, 0 or less to not store it.
     of_value: Callable[[Any], float | None] | None = None
     jitter: float = 0.0
 
     def __bool__(self) -> bool:
-        """Tell whether any value has a deadline."""
+        """Return whether values can have deadlines."""
         return self.ttl is not None or self.of_value is not None
 
     def end(self) -> Callable[[Any, float], float]:
-        """Return what tells when a new value expires: now if it is not to be stored."""
+        """Return a function that returns when a new value expires.
+
+        It returns the current time if the value is not to be stored.
+        """
         ttl, of_value, jitter = self
         if of_value is not None or jitter:
             return self._end_of_each
@@ -42,12 +45,12 @@ class Lifetime(NamedTuple):
         if seconds > 0 and self.jitter:
             from random import uniform  # noqa: PLC0415  # a tenth of the import
 
-            seconds += uniform(0, self.jitter)  # noqa: S311  # no secret
+            seconds += uniform(0, self.jitter)  # noqa: S311  # not for security
         return now + max(seconds, 0)
 
 
 class Timed:
-    """A value that is held until a deadline."""
+    """A value with a deadline."""
 
     __slots__ = ("deadline", "fresh_until", "value")
 
@@ -55,12 +58,12 @@ class Timed:
         self.value = value
         #: Until when a call that finds the value is a plain hit.
         self.fresh_until = fresh_until
-        #: When it goes: a Deadline, or inf.
+        #: When it is dropped: a Deadline, or inf.
         self.deadline = deadline
 
 
 class TimedCache(Cache):
-    """A cache whose values have deadlines, and are held with them."""
+    """A cache whose values have deadlines, and are stored as ``Timed``."""
 
     def __init__(self, *args: Any, lifetime: Lifetime, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -70,7 +73,7 @@ class TimedCache(Cache):
         self._cleaning = False
 
     def hold(self, value: Any, end: float, now: float) -> Any:
-        """Return what is held for a new value; MISSING if it is not to be stored."""
+        """Return a new value with its deadline; MISSING if it is not to be stored."""
         if end <= now:
             return MISSING
         if end == inf:
@@ -108,7 +111,7 @@ class TimedCache(Cache):
         if type(held.deadline) is Deadline:
             try:
                 self._expiry.add(held.deadline, key, self.loop)
-            except BaseException:  # no timer can be set: the loop is closed, say
+            except BaseException:  # no timer can be set, e.g. the loop is closed
                 self.values.remove(key)
                 raise
         former, evicted = dropped
@@ -122,7 +125,7 @@ class TimedCache(Cache):
         self._forget_deadline(held)
         if self.is_live(held):
             return True
-        self.counters.expirations += 1  # the timer had not got to it
+        self.counters.expirations += 1  # the timer had not dropped it yet
         return False
 
     def clear_held(self) -> Any:
@@ -137,10 +140,10 @@ class TimedCache(Cache):
         self.drop_due(self.time())
 
     def drop_due(self, now: float) -> bool:
-        """Drop values that are due at *now*, a slice at most; tell if more may be."""
+        """Drop values that are due at *now*, one slice at most; return if more may be due."""
         dropped: list[Any] = []
         with self.lock:
-            if self._cleaning:  # by a key's __eq__, or a signal handler, in between
+            if self._cleaning:  # called by a key's __eq__ or a signal handler
                 return False
             self._cleaning = True
             try:

@@ -1,4 +1,4 @@
-"""The values of a cache by their keys, in the order in which they are evicted."""
+"""The values of a cache by key, in the order of eviction."""
 
 import sys
 from collections import OrderedDict
@@ -13,32 +13,32 @@ _HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _set_item: Any = cast("Any", dict).__setitem__
 
-#: Without the GIL an OrderedDict takes one thread at a time, and PyPy may change threads
-#: between a load and a store; CPython changes them at calls and jumps alone.
+#: Without the GIL, only one thread at a time may use an OrderedDict. PyPy may switch
+#: threads between a load and a store; CPython switches at calls and jumps only.
 _TOUCH_NEEDS_NO_LOCK: Final[bool] = _HAS_GIL and sys.implementation.name == "cpython"
 
-#: The argument ``last`` of ``popitem``, by position: a name costs 50 ns.
+#: The argument ``last`` of ``popitem``, passed by position: a keyword costs 50 ns.
 _OLDEST: Final = False
 
 
 class Source(Protocol):
-    """What a value comes from."""
+    """The run that a value comes from."""
 
     joinable: bool
 
 
 class Values:
-    """A map of values, least recently used first, that holds *maxsize* at most.
+    """A map of at most *maxsize* values, least recently used first.
 
-    All changes are made under *lock*. Calls do without it for ``get``, and for what
-    ``use`` does. The latter is for the thread of the cache's loop alone.
+    It changes under *lock*. Calls need no lock for ``get`` and ``use``, but only the thread
+    of the cache's loop may call ``use``.
 
-    An OrderedDict looks a key up several times in one operation. A key's ``__eq__``
-    that changes the map in between, or raises, leaves it broken, and may crash the
-    interpreter. So a map is given up if somebody is half-way through changing or
-    touching it: a copy of its items takes its place, and whoever finds the map replaced
-    has to begin anew. While a map is being changed, ``touch`` does nothing. For the
-    same reason no map is ever cleared.
+    An OrderedDict looks up a key several times in one operation. If a key's ``__eq__``
+    changes the map in between, or raises an exception, the map is corrupt and may crash
+    the interpreter. So a map is abandoned if a change or a touch of it is unfinished: a
+    copy of its items replaces it, and code that finds its map replaced starts again. While
+    a map is being changed, ``touch`` does nothing. For the same reason, no map is ever
+    cleared.
     """
 
     __slots__ = (
@@ -53,20 +53,20 @@ class Values:
         "touching",
     )
 
-    #: A dict, or an OrderedDict where there is a bound.
+    #: A dict, or an OrderedDict if there is a maxsize.
     _map: Any
-    #: Whether somebody is half-way through a change of it.
+    #: Whether a change of the map is unfinished.
     _changing: bool
-    #: The very key that is being added, which belongs to no copy of the map.
+    #: The key that is being added, which must not get into a copy of the map.
     _adding: Hashable
 
     #: Return the value of a key, or a default.
     get: Callable[[Hashable, Any], Any]
-    #: Make a key the most recently used; KeyError if it is not there. See ``use``.
+    #: Make a key the most recently used; KeyError if it is missing. See ``use``.
     touch: Callable[[Hashable], object]
-    #: What ``touch`` is while the map is not being changed.
+    #: The value of ``touch`` while the map is not being changed.
     _touch: Callable[[Hashable], object]
-    #: The ``touch`` that is being called, or was when a key could not be compared.
+    #: The ``touch`` that is being called, or that failed since keys raised an exception.
     touching: Callable[[Hashable], object] | None
 
     def __init__(self, maxsize: int | None, lock: RLock) -> None:
@@ -80,20 +80,20 @@ class Values:
 
     def items(self) -> list[tuple[Hashable, Any]]:
         """Return all keys and values."""
-        # An OrderedDict iterates in steps, a dict does all at once.
+        # An OrderedDict iterates step by step, a dict does it in one operation.
         return list(cast("type[dict[Hashable, Any]]", dict).items(self._map))
 
     def use(self, key: Hashable) -> None:
-        """Make a key the most recently used, if it is there: what a hit does.
+        """Make a key the most recently used, if it is there. Each hit does this.
 
-        A change that comes in between finds in ``touching`` what is being touched. An
-        error leaves it there, so that the next change is made in a copy.
+        If a change happens in between, it sees in ``touching`` that the map is being
+        touched. An exception leaves it set, so that the next change is made in a copy.
         """
         touching = self.touching
         touch = self.touching = self.touch
         try:
             touch(key)
-        except KeyError:  # dropped just now, by another thread
+        except KeyError:  # another thread has just dropped it
             pass
         self.touching = touching
 
@@ -105,8 +105,8 @@ class Values:
         Returns the value that it replaces and the one that it evicts, or MISSING; None
         if it was not stored.
         """
-        # Written out here and in remove, for 3 % of a miss. Nobody else is to have a
-        # hand in the map until the end.
+        # Written out here and in remove: makes a miss 3 % faster. Until the end, no other
+        # code may change this map.
         values: Any = self._map
         is_busy = self._changing
         self._changing = True
@@ -144,11 +144,15 @@ class Values:
                 self._adding = MISSING
                 self.touch = self._touch
         if values is not self._map:  # a key's __eq__ has changed it
-            return self.insert(key, value, source)
+            again = self.insert(key, value, source)
+            # The copy may have had the value already, in place of what it replaces.
+            return (
+                again if again is None or again[0] is not value else (former, again[1])
+            )
         return former, evicted
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
-        """Take a value out and return it, or MISSING; if it is *only*, where given."""
+        """Remove a value (if it is *only*, where given); return it, or MISSING."""
         values: Any = self._map  # as in insert
         is_busy = self._changing
         self._changing = True
@@ -174,19 +178,19 @@ class Values:
         return value
 
     def clear(self) -> list[tuple[Hashable, Any]]:
-        """Take all values out and return them with their keys."""
+        """Remove all values and return them with their keys."""
         items = self.items()
         self._begin_with(self._new_map())
         return items
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
-        """Go on in a child process: the threads that were changing the map are gone."""
+        """Continue in a child process, without the threads that were changing the map."""
         self._lock = lock
         if self._changing:
             self._replace(self._map)
 
     def _make_way(self, values: Any, *, is_busy: bool) -> Any:
-        """Begin a change with another map, if somebody is half-way through *values*."""
+        """Start a change with another map, if a change of *values* is unfinished."""
         # A signal handler may change anything between two lines.
         while is_busy or self._is_being_touched() or values is not self._map:
             self._replace(values)
@@ -204,7 +208,7 @@ class Values:
         )
 
     def _replace(self, broken: Any) -> None:
-        """Put a copy of what is in *broken* in its place, unless that was done."""
+        """Replace *broken* with a copy, unless it has been replaced already."""
         items = [item for item in self.items() if item[0] is not self._adding]
         copy = None
         while broken is self._map and copy is None:
@@ -213,7 +217,7 @@ class Values:
         self._expose()
 
     def _map_of(self, items: list[tuple[Hashable, Any]]) -> Any:
-        """Return a new map of *items*; if one fails take it out, and return None."""
+        """Return a new map of *items*; if an item fails, remove it and return None."""
         values = self._new_map()
         for place, (key, value) in enumerate(items):
             try:
@@ -232,7 +236,7 @@ class Values:
         self._expose()
 
     def _expose(self) -> None:
-        """Let calls use the map, in which nobody has a hand."""
+        """Let calls use the map, when no change of it is unfinished."""
         values = None
         while values is not self._map:  # a signal handler may replace it meanwhile
             values = self._map
@@ -249,7 +253,7 @@ class Values:
 
     def _touch_locked(self, key: Hashable) -> None:  # pragma: gil
         with self._lock:
-            if self._changing:  # by the __eq__ of a key: the order is not worth a copy
+            if self._changing:  # by a key's __eq__; the order is not worth a copy
                 return
             self._changing = True
             try:
@@ -259,7 +263,7 @@ class Values:
 
 
 def _pop_oldest(values: Any) -> Any:  # pragma: gil
-    """Do what popitem does, and pop: a key that raises there crashes Python 3.13t."""
+    """Like popitem, in which a key that raises an exception crashes Python 3.13t."""
     oldest = next(iter(values))
     value = values[oldest]
     del values[oldest]

@@ -47,10 +47,10 @@ async def warm(
 
 
 class _Warming:
-    """Calls that are made by several workers, and what became of each.
+    """Calls that several workers make, and the outcome of each.
 
-    Tracebacks of failures know the workers, whose frames know this: it lets go of
-    the outcomes in the end.
+    The outcomes are dropped at the end to break a cycle: the traceback of a failure refers
+    to a worker, whose frame refers to this object.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class _Warming:
             for _ in range(min(concurrency, self._number))
         ]
         try:
-            # Not gather, which would cancel the workers before they can know why.
+            # Not gather, which would cancel the workers before _stopped is set.
             if workers:
                 await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
             for worker in [worker for worker in workers if worker.done()]:
@@ -86,7 +86,7 @@ class _Warming:
             await self._end(workers)
 
     async def _end(self, workers: "list[asyncio.Task[None]]") -> None:
-        """Cancel *workers* and wait for them; their exceptions are known."""
+        """Cancel *workers* and wait for them."""
         for worker in workers:
             worker.cancel()
         while pending := [worker for worker in workers if not worker.done()]:
@@ -94,7 +94,7 @@ class _Warming:
         for worker in workers:
             if not worker.cancelled():
                 worker.exception()
-        workers.clear()  # they know the task that waited, whose traceback knows them
+        workers.clear()  # breaks a cycle with the traceback of the task that waited
 
     async def _work(self) -> None:
         """Make one call after the other."""
@@ -104,8 +104,8 @@ class _Warming:
             except CancelledError as error:
                 if self._stopped:
                     raise
-                self._outcomes[index] = error  # the run's, not ours
-            except Exception as error:  # noqa: BLE001  # what happened to it
+                self._outcomes[index] = error  # the run was cancelled, not this worker
+            except Exception as error:  # noqa: BLE001  # returned to the caller
                 self._outcomes[index] = error
             self._done += 1
             if self._progress is not None:

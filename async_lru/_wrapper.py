@@ -1,4 +1,4 @@
-"""What the decorator returns, and what its attribute access on instances gives."""
+"""What the decorator returns: a decorated function, and its bound methods."""
 
 # ruff: noqa: SLF001  # wrappers and their bound methods know each other
 # pyright: reportPrivateUsage=false
@@ -33,10 +33,10 @@ _T = TypeVar("_T")
 
 
 class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
-    """A coroutine function with a cache: what ``alru_cache`` returns.
+    """A coroutine function with a cache, as returned by ``alru_cache``.
 
-    Generic in the function's parameters and result. On instances of a class it
-    gives an :class:`AlruCacheBoundMethod`, as functions give bound methods.
+    Generic in the function's parameters and result. Accessed through an instance of
+    its class, it returns an :class:`AlruCacheBoundMethod`.
 
     .. versionadded:: 3.0
     """
@@ -49,15 +49,15 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
     if TYPE_CHECKING:
         __wrapped__: Callable[_P, Coroutine[Any, Any, _R]]
         _cache: Cache
-        #: What is called through an instance.
+        #: Called through an instance.
         _call_of_method: Call
 
-        # With async def checkers make of it just what they make of the function.
+        # With async def, checkers treat it just like the function.
         async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
         def cache_contains(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
         def cache_invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
 
-    # Not for users, whose checkers need not know what a Cache is.
+    # Private, so checkers of user code need not know what a Cache is.
     def __new__(cls, cache: Any, call: Any, call_of_method: Any) -> "Self":
         self = super().__new__(cls, call)
         self._cache = cache
@@ -65,14 +65,14 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         return self
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
-        """Invalidate every call of which *predicate* says True; return their number.
+        """Invalidate every key for which *predicate* returns true; return their number.
 
-        It is called with the arguments of each value and each run in flight as the
-        call was made, ``self`` included; with ``ignore`` with what is left of them;
-        with ``key`` with the key. What it raises is raised
-        here, and nothing is dropped then.
+        *predicate* is called with the arguments of each value and each run in flight,
+        as they were passed, including ``self``. It does not get arguments that
+        ``ignore`` leaves out, and with ``key`` it gets the key. If it raises an
+        exception, nothing is dropped and the exception is raised here.
 
-        May be called from any thread. Takes time in proportion to the number of
+        Can be called from any thread. Takes time in proportion to the number of
         values. Raises TypeError if *predicate* is not callable.
 
         .. versionadded:: 3.0
@@ -81,40 +81,44 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         return self._cache.invalidate_where(predicate)
 
     def cache_put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        """Store *value* as the result for these arguments, without a run.
+        """Store *value* as the result for these arguments, without running the function.
 
-        Takes the place of the value there is. A run in flight still answers those
-        who wait for it, but its result is not stored. The value lives as long as
-        that of a run would, and is the most recently used.
+        Replaces the old value, if there is one. Calls that wait for a run in flight
+        still get its result, but the result is not stored. The value gets the same ttl
+        as the result of a run, and is the most recently used.
 
-        Raises TypeError if an argument is not hashable or the function does not take
-        these arguments, and RuntimeError after ``cache_close()``, or without a running
-        event loop, to which the cache then belongs; one that is ``shared`` needs none.
+        Raises TypeError if an argument is not hashable, or if the function does not
+        accept these arguments. Raises RuntimeError after ``cache_close()``. Unless the
+        cache is ``shared``, it binds the cache to the running event loop, and raises
+        RuntimeError if there is none.
         """
         self._cache.keys.asked(self._cache.contains, args, kwargs)
         self._cache.put(self._cache.make_key(args, kwargs), value)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Run the function now, replace the value with the result, and return it.
+        """Run the function, replace the value with the result, and return it.
 
-        Others are served the old value meanwhile, and if the run fails, which is
-        raised here. If a run for these arguments is in flight it is joined, so what
-        it has read may be older than this call: to be sure of a run that begins now,
-        after a write for instance, call ``cache_invalidate`` first. Calls that find
-        no value join the refresh. It counts as a load or a failure, not as a hit or
-        a miss. What is invalidated or put meanwhile is not replaced.
+        Until the run ends, other calls get the old value. Calls that find no value
+        join the run. If the run fails, the old value stays and the exception is
+        raised here.
 
-        Cancelling it cancels the run only if nobody else waits for it. Raises
-        TypeError as ``cache_put`` does, and RuntimeError after ``cache_close()``.
+        If a run for these arguments is already in flight, this joins it instead of
+        starting a new one. That run may have read what was there before a write: call
+        ``cache_invalidate`` first to make sure that a new run starts. If the key is
+        invalidated or ``cache_put`` is called meanwhile, the result is not stored.
+        Counts as a load or a failure, not as a hit or a miss.
+
+        Cancelling this cancels the run only if no other call waits for it. Raises
+        TypeError like ``cache_put``, and RuntimeError after ``cache_close()``.
         """
         self._cache.keys.asked(self._cache.contains, args, kwargs)
         key = self._cache.make_key(args, kwargs)
         result: _R = await self._cache.refresh(key, args, kwargs)
         return result
 
-    # Of class methods, which the class passes itself to
+    # For class methods
     @overload
-    def __get__(  # type: ignore[misc]  # not the self of all, but of some
+    def __get__(  # type: ignore[misc]  # matches only some wrappers
         self: Callable[Concatenate[type[_T], _Q], Coroutine[Any, Any, _R]],
         instance: _T | None,
         owner: type[_T],
@@ -131,7 +135,7 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
         owner: type | None = None,
         /,
     ) -> "AlruCacheBoundMethod[_Q, _R]": ...
-    # Of static methods and attributes of instances, which nothing is put in front of
+    # For static methods and attributes of instances, which get no first argument
     @overload
     def __get__(
         self, instance: object, owner: type | None = None, /
@@ -139,28 +143,28 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         if instance is None:
             return self
-        # Not in an __init__, which would take a tenth of a hit more.
+        # An __init__ would make a hit 10 % slower.
         bound = _bare_bound_method()
         bound.__call__ = MethodType(self._call_of_method, instance)
         bound._wrapper = self
         return bound
 
     def _holder_of(self, instance: Any) -> _LRUCacheWrapper[_R]:  # noqa: ARG002
-        """Return what holds the cache of *instance*: all share one."""
+        """Return the object with the cache of *instance*; all instances share one."""
         return self
 
     def _reset(self) -> None:
-        """Make the cache as it was before the first call."""
+        """Return the cache to its state before the first call."""
         self._cache.reset()
 
     def _after_fork(self) -> None:  # pragma: no cover  # in a child
-        """Forget what the parent process was at."""
+        """Forget the runs and the event loop of the parent process."""
         self._cache.after_fork()
 
     def __repr__(self) -> str:
         return f"<AlruCacheWrapper of {self._cache.name}>"
 
-    # The function in its module is the one there is, as with functools.
+    # Copies are the function itself, as with functools.
 
     def __copy__(self) -> "AlruCacheWrapper[_P, _R]":
         return self
@@ -174,7 +178,7 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
     if sys.version_info >= (3, 14) and not TYPE_CHECKING:  # pragma: py-lt-314
 
         def __getattr__(self, name: str) -> Any:
-            # Annotations are evaluated when asked for, not at decoration.
+            # Evaluate annotations on access, not at decoration.
             if name == "__annotations__":
                 return self.__wrapped__.__annotations__
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -182,7 +186,7 @@ class AlruCacheWrapper(CallOfFunction, _LRUCacheWrapper[_R], Generic[_P, _R]):
 
 
 class _OfClass:
-    """What a class tells of itself; its instances tell what their function does."""
+    """An attribute of a class, which on instances is that of their function."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -200,7 +204,7 @@ class _Annotations(_OfClass, dict[str, Any]):
 
 
 class _OfFunctionAndInstance(type):
-    """A class that is called as Python's type of bound methods is, by WeakMethod say."""
+    """A class with the call signature of ``types.MethodType``, which WeakMethod uses."""
 
     def __call__(cls, function: Any, instance: object, /) -> Any:
         return function.__get__(instance)
@@ -215,10 +219,11 @@ class AlruCacheBoundMethod(
     __doc__ = _Text(
         """A cached method of an instance: ``instance.method``.
 
-    Puts the instance in front of the arguments of calls and of
-    ``cache_contains`` and ``cache_invalidate``; the cache is that of the
-    function, and all instances share it. Has ``__self__`` and ``__func__`` and
-    the function's attributes, compares and hashes as bound methods do.
+    Passes the instance as the first argument of calls and of the ``cache_*``
+    methods that take the function's arguments. All instances share the cache of
+    the function, unless it has ``per_instance=True``. Has ``__self__``,
+    ``__func__`` and the attributes of the function. Compares and hashes like
+    Python's bound methods.
 
     .. versionadded:: 3.0
     """
@@ -228,7 +233,7 @@ class AlruCacheBoundMethod(
     __slots__ = ("_wrapper",)
 
     if TYPE_CHECKING:
-        # Any to type checkers, who would bind a wrapper that is an attribute.
+        # Any, since type checkers would bind a wrapper that is an attribute.
         _wrapper: Any
 
         async def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
@@ -240,16 +245,16 @@ class AlruCacheBoundMethod(
 
         @property
         def __class__(self) -> type:
-            # inspect, mock, pydantic and Starlette take it for the bound method it is.
+            # So inspect, mock, pydantic and Starlette recognise a bound method.
             return MethodType
 
-        # Of the function's attributes checkers know none.
+        # Type checkers do not see the function's own attributes.
         def __getattr__(self, name: str) -> Any:
             return getattr(self._wrapper, name)
 
     @property
     def __func__(self) -> AlruCacheWrapper[Concatenate[Any, _P], _R]:
-        """The wrapper that is the attribute of the class."""
+        """The decorated function, which is the attribute of the class."""
         wrapper: AlruCacheWrapper[Concatenate[Any, _P], _R] = self._wrapper
         return wrapper
 
@@ -260,7 +265,7 @@ class AlruCacheBoundMethod(
 
     @property
     def _holder(self) -> _LRUCacheWrapper[_R]:
-        """What holds the cache: the function, but with ``per_instance=True``."""
+        """The object with the cache: the function, unless ``per_instance=True``."""
         holder: _LRUCacheWrapper[_R] = self._wrapper._holder_of(self.__self__)
         return holder
 
@@ -269,11 +274,11 @@ class AlruCacheBoundMethod(
         return self._holder._cache
 
     def cache_invalidate_where(self, predicate: Callable[..., object]) -> int:
-        """Invalidate the instance's calls of which *predicate* says True.
+        """Invalidate the instance's keys for which *predicate* returns true.
 
-        It is called with the arguments without ``self``; where keys do not tell the
-        instance, because of ``key`` or ``ignore``, with what it gets through the
-        class, for the calls of all instances.
+        *predicate* gets the arguments without ``self``. If keys do not contain the
+        instance, because of ``key`` or ``ignore``, this acts on the keys of all
+        instances, and *predicate* gets the same as through the class.
         """
         check_predicate(predicate)
         keys = self._cache.keys
@@ -291,7 +296,7 @@ class AlruCacheBoundMethod(
         self.__func__.cache_put(value, self.__self__, *args, **kwargs)
 
     async def cache_refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Run the method now, and replace the instance's value with the result."""
+        """Run the method and replace the instance's value with the result."""
         return await self.__func__.cache_refresh(self.__self__, *args, **kwargs)
 
     def __dir__(self) -> set[str]:
@@ -300,7 +305,7 @@ class AlruCacheBoundMethod(
     def __get__(
         self, instance: object, owner: type | None = None, /
     ) -> "AlruCacheBoundMethod[_P, _R]":
-        # As an attribute of a class it is what it is, like Python's bound methods.
+        # Stays bound as an attribute of a class, like Python's bound methods.
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -326,9 +331,9 @@ def check_predicate(predicate: object) -> None:
     if not callable(predicate):
         raise TypeError(
             f"cache_invalidate_where takes a function, not {predicate!r}: pass one that "
-            "takes the arguments of a call and tells whether to invalidate it"
+            "gets the arguments of a call and returns whether to invalidate it"
         )
 
 
-#: Make a bound method that is of no function and no instance yet.
+#: Make a bound method that has no function and no instance yet.
 _bare_bound_method: Callable[[], Any] = type.__call__.__get__(AlruCacheBoundMethod)

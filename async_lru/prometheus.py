@@ -1,4 +1,4 @@
-"""Metrics of caches for Prometheus: ``pip install async-lru[prometheus]``.
+"""Cache metrics for Prometheus: ``pip install async-lru[prometheus]``.
 
 .. versionadded:: 3.0
 """
@@ -19,51 +19,50 @@ from ._stats import CacheStats
 
 __all__ = ("CacheCollector",)
 
-#: Metrics by the ends of their names: the field of CacheStats, and what is said of it.
+#: The suffixes of metric names: the field of CacheStats, and the help text.
 _COUNTERS = {
     "hit": ("hits", "Calls that found a value, or a run in flight to join"),
     "join": ("joins", "Hits that waited for a run in flight"),
-    "stale_hit": ("stale_hits", "Hits that got a value past its ttl at once"),
+    "stale_hit": ("stale_hits", "Hits that got a stale value at once"),
     "miss": ("misses", "Calls that started a run"),
-    "load_failure": ("failures", "Runs that raised"),
+    "load_failure": ("failures", "Runs that raised an exception"),
     "eviction": ("evictions", "Values dropped because there were too many"),
-    "expiration": ("expirations", "Values dropped because their time had come"),
+    "expiration": ("expirations", "Values dropped because they expired"),
 }
 _GAUGES = {
     "entries": ("currsize", "Keys that have a value or a run that calls can join"),
-    "max_entries": ("maxsize", "Values kept at most, where there is a bound"),
+    "max_entries": ("maxsize", "The maximum number of values, if there is one"),
     "loads_in_flight": ("in_flight", "Runs in flight"),
 }
 
 
 class HasStats(Protocol):
-    """What has a cache: a decorated function or a bound method."""
+    """A decorated function or a bound method."""
 
     def cache_stats(self) -> CacheStats:
-        """Return all that is counted."""
+        """Return all counters."""
         ...
 
 
 class CacheCollector(Collector):
-    """Exports ``cache_stats()`` of caches, each under its name in the label ``cache``.
+    """Exports the ``cache_stats()`` of caches. The label ``cache`` is the cache's name.
 
     >>> from prometheus_client import CollectorRegistry
     >>> registry = CollectorRegistry()  # or REGISTRY, the default
     >>> registry.register(CacheCollector())
 
-    *caches* maps names to decorated functions or bound methods. Without it all functions
-    there are at each scrape are exported, as ``module.qualname``; those of the same name, made
-    by one decorator in a function that was called twice, say, are summed. *namespace* is what
-    the names of the metrics begin with.
+    *caches* maps names to decorated functions or bound methods. By default, each scrape
+    exports all decorated functions that exist, as ``module.qualname``. Functions with the same
+    name are added up, such as those that a factory decorates each time it is called.
+    *namespace* is the prefix of the metric names.
 
-    The names are made like those of Prometheus' own collectors for caches in Java:
-    ``async_lru_cache_hit_total``, ``..._miss_total``, ``..._eviction_total``,
-    ``..._load_failure_total`` and so on are counters, ``..._entries``, ``..._max_entries`` and
-    ``..._loads_in_flight`` gauges, and ``..._load_duration_seconds`` a summary of the runs that
-    returned a value. ``cache_clear()`` sets counters back, which ``rate()`` takes for what it
-    is, a restart.
+    The names follow Prometheus's Java collectors for caches: ``async_lru_cache_hit_total``,
+    ``..._miss_total``, ``..._eviction_total``, ``..._load_failure_total`` and so on are
+    counters. ``..._entries``, ``..._max_entries`` and ``..._loads_in_flight`` are gauges.
+    ``..._load_duration_seconds`` is a summary of the runs that returned a value.
+    ``cache_clear()`` resets the counters, which ``rate()`` handles like a restart.
 
-    Raises TypeError if a value of *caches* has no cache. May be scraped from any thread.
+    Raises TypeError if a value of *caches* has no cache. Can be scraped from any thread.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class CacheCollector(Collector):
         return self._families({})
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics of now."""
+        """Return the current metrics."""
         return self._families(self._stats())
 
     def _stats(self) -> dict[str, list[CacheStats]]:
@@ -114,7 +113,7 @@ class CacheCollector(Collector):
                 yield family
         durations = SummaryMetricFamily(
             f"{self._namespace}_load_duration_seconds",
-            "Seconds that the runs took that returned a value",
+            "Duration of the runs that returned a value, in seconds",
             labels=["cache"],
         )
         for name, parts in stats.items():

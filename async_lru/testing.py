@@ -1,4 +1,4 @@
-"""Fresh caches for each test, or none: for unittest, and for what pytest's plugin does.
+"""Fresh caches for each test, or no caching at all. The pytest plugin uses this module.
 
 .. versionadded:: 3.0
 """
@@ -15,11 +15,12 @@ __all__ = ("caching_disabled", "reset_caches")
 
 
 def reset_caches() -> None:
-    """Make every decorated function as it was when it was decorated.
+    """Return every cache to its state at decoration.
 
-    Values and counters go, closed caches take calls again, and the next call of each
-    may come from any event loop without an ``AlruCacheLoopResetWarning``. Runs in flight
-    go on for those who wait for them, and are not stored. Needs no running loop.
+    Drops values, resets counters and opens closed caches. The next call may come from
+    any event loop without an ``AlruCacheLoopResetWarning``. Runs in flight continue for
+    the calls that wait for them, but their results are not stored. Needs no running
+    event loop.
     """
     for wrapper in all_caches():
         wrapper._reset()
@@ -27,12 +28,12 @@ def reset_caches() -> None:
 
 @contextmanager
 def caching_disabled() -> Generator[None, None, None]:
-    """Let every call of every decorated function run it, as with ``maxsize=0``.
+    """Disable all caches: each call runs its function, as with ``maxsize=0``.
 
-    Functions that are decorated meanwhile included. Calls count as misses; nothing is
-    stored, joined or served stale, and ``cache_put`` does nothing. All caches are
-    reset as by :func:`reset_caches` when this begins and when it ends. It is for the whole
-    process, not for one task or thread; one may be inside another.
+    This includes functions that are decorated in the meantime. Calls count as misses.
+    Nothing is stored, joined or served stale, and ``cache_put`` does nothing. All caches
+    are reset (:func:`reset_caches`) on entry and on exit. This affects the whole process,
+    not one task or thread. It can be nested.
     """
     disable()
     reset_caches()

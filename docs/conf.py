@@ -14,6 +14,7 @@ project_copyright = f"2026, {author}"
 release = version = async_lru.__version__
 
 extensions = [
+    "scopes",
     "sequence",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
@@ -27,14 +28,18 @@ nitpick_ignore_regex = [
     ("py:.*", r"(async_lru\.\w+\.)?_\w+(\.\w+)?"),
     (
         "py:.*",
-        r"(AlruCache\w+|Cache\w+|Any|Callable|Coroutine|Call|Hashable|HasStats|Metric)",
+        r"(AlruCache\w+|Cache\w+|Any|Callable|Coroutine|Call|Hashable|(.*\.)?HasStats|Metric)",
     ),
     ("py:.*", r"(collections\.abc|typing|prometheus_client|_pytest|pytest)\..*"),
     ("py:.*", r"async_lru\._.*"),
+    # The parameters and the result of a decorated function.
+    ("py:.*", r"P|R|P\.args|P\.kwargs|Concatenate|Iterable|Mapping"),
 ]
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the signatures of generic wrappers say little
+# api.rst writes the signatures out: those of overloads and generic wrappers say little.
+autodoc_typehints = "none"
+python_maximum_signature_line_length = 88
 autodoc_default_options = {"members": True}
 
 # Python's own inventory is kept here, for builds without a network.

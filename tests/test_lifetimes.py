@@ -327,8 +327,8 @@ async def test_a_failure_that_nobody_waits_for_is_kept_and_reported_C11() -> Non
     ("error_ttl", "error", "message"),
     [
         ([ValueError], TypeError, "must be a mapping"),
-        ({"ValueError": 1}, TypeError, "types of exceptions"),
-        ({int: 1}, TypeError, "types of exceptions"),
+        ({"ValueError": 1}, TypeError, "exception types"),
+        ({int: 1}, TypeError, "exception types"),
         ({asyncio.CancelledError: 1}, ValueError, "cannot keep CancelledError"),
         ({KeyboardInterrupt: 1}, ValueError, "cannot keep KeyboardInterrupt"),
         ({ValueError: "1"}, TypeError, r"error_ttl\[ValueError\]"),

@@ -547,6 +547,35 @@ def test_a_signal_handler_asks_at_any_step_and_values_still_expire_B15_A7(
     run_alone(ask_in_a_signal_handler, size, work.__name__, stride, options)
 
 
+def drop_another_while_a_value_is_replaced() -> None:
+    @alru_cache(maxsize=5, ttl=10)
+    async def function(key: int) -> Counted:
+        return Counted()
+
+    signal.signal(signal.SIGTERM, lambda *_: function.cache_invalidate(1))
+
+    async def main() -> None:
+        clock = Clock()
+        each = StepByStep(lambda: signal.raise_signal(signal.SIGTERM))
+        while not each.passed:
+            for key in (1, 2):
+                function.cache_put(Counted(), key)
+            with each.next_step():
+                function.cache_put(Counted(), 2)
+            assert function.cache_info().currsize == 1 + each.passed, f"step {each.at}"
+            await clock.advance(20)
+            assert Counted.alive == 0, f"step {each.at}"
+
+    asyncio.run(main())
+
+
+@needs_refcount
+def test_a_value_that_replaces_another_expires_whatever_is_dropped_meanwhile_B15_A7() -> (
+    None
+):
+    run_alone(drop_another_while_a_value_is_replaced)
+
+
 # What signal handlers do, and other threads store, at each step of a shared cache.
 
 

@@ -542,8 +542,8 @@ async def test_what_is_served_until_the_next_try_is_a_stale_hit_C4_C8(
     [
         ({"stale_if_error": 5}, ValueError, "stale_if_error=5 requires a ttl"),
         ({"stale_while_revalidate": 5}, ValueError, "requires a ttl"),
-        ({"ttl": 1, "stale_if_error": -5}, ValueError, "from 0 up, not -5"),
-        ({"ttl": 1, "stale_if_error": -0.5}, ValueError, "from 0 up, not -0.5"),
+        ({"ttl": 1, "stale_if_error": -5}, ValueError, "0 or more, not -5"),
+        ({"ttl": 1, "stale_if_error": -0.5}, ValueError, "0 or more, not -0.5"),
         ({"ttl": 1, "stale_if_error": "5"}, TypeError, "stale_if_error must be"),
         ({"ttl": 1, "stale_if_error": float("inf")}, ValueError, "finite number"),
         ({"ttl": 1, "stale_retry": 5}, ValueError, "stale_retry=5 requires stale_"),

@@ -13,6 +13,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 
 LANE, ROW, TOP, LETTER = 200, 40, 52, 7.9
+SMALLEST = 72  # per cent of the full size
 LINE = re.compile(
     r"(?P<a>[^:>]+?)\s*(?:(?P<arrow>--?>)\s*(?P<b>[^:]+?))?\s*:\s*(?P<text>.+)"
 )
@@ -40,8 +41,15 @@ def draw(steps: list[dict[str, Any]], alt: str) -> str:
     lanes = list(dict.fromkeys(n for s in steps for n in (s["a"], s["b"]) if n))
     at = {lane: LANE // 2 + index * LANE for index, lane in enumerate(lanes)}
     width, height = LANE * len(lanes), TOP + ROW * len(steps) + 10
-    size = f'viewBox="0 0 {width} {height}" width="{width}"'
-    parts = [f'<svg class="sequence" {size} role="img" aria-label="{escape(alt)}">']
+    # Shrinks to a legible size at most; past that the page scrolls it.
+    size = (
+        f'viewBox="0 0 {width} {height}" width="{width}" '
+        f'style="min-width: {width * SMALLEST // 100}px"'
+    )
+    parts = [
+        '<div class="drawing">',
+        f'<svg class="sequence" {size} role="img" aria-label="{escape(alt)}">',
+    ]
     for lane, x in at.items():
         parts.append(f'<line class="lane" x1="{x}" y1="34" x2="{x}" y2="{height}"/>')
         parts.append(f'<rect class="head" x="{x - 70}" y="4" width="140" height="30"/>')
@@ -52,7 +60,7 @@ def draw(steps: list[dict[str, Any]], alt: str) -> str:
             parts += arrow(at[step["a"]], at[step["b"]], y, step)
         else:
             parts += note(at[step["a"]], y, step["text"], width)
-    return "\n".join([*parts, "</svg>"])
+    return "\n".join([*parts, "</svg></div>"])
 
 
 def arrow(start: int, end: int, y: int, step: dict[str, Any]) -> list[str]:
