@@ -68,6 +68,8 @@ def test_the_fields_have_their_order_C4() -> None:
     assert CacheStats._fields == (
         "hits", "joins", "stale_hits", "misses", "loads", "failures", "evictions",
         "expirations", "load_seconds", "in_flight", "currsize", "maxsize", "ttl",
+        "tier_hits", "tier_misses", "tier_waits", "tier_refused", "tier_errors",
+        "tier_up",
     )  # fmt: skip
 
 
