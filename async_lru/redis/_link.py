@@ -83,6 +83,8 @@ class Link:
         self._was_down = False
         self._client: Any = None
         self._generations: dict[str, str] = {}
+        #: How often messages have told of another generation.
+        self._changes_of_generation = 0
         self.watches = Watches()
         self._slots = asyncio.Semaphore(MOST_COMMANDS)
         self._commands: set[Task[Any]] = set()
@@ -324,10 +326,14 @@ class Link:
 
     async def _ask_generation(self, function: str, default: str) -> str:
         key = self._tier.keyspace.generation(function)
-        found: bytes | str = await self._run(GENERATION, [key], [default])
-        generation = found if isinstance(found, str) else found.decode()
-        self._generations[function] = generation
-        return generation
+        while True:
+            heard = self._changes_of_generation
+            found: bytes | str = await self._run(GENERATION, [key], [default])
+            if heard == self._changes_of_generation:
+                generation = found if isinstance(found, str) else found.decode()
+                self._generations[function] = generation
+                return generation
+            # The answer may be older than what was heard before it was read.
 
     # Messages
 
@@ -338,7 +344,9 @@ class Link:
         known = self._generations.get(message.function)
         if message.kind is Kind.CLEARED:
             self._generations[message.function] = message.generation
+            self._changes_of_generation += 1
         elif known not in (None, message.generation):
+            self._changes_of_generation += 1
             # The server has lost it and somebody has begun anew, as clearing does.
             del self._generations[message.function]
             message = message._replace(kind=Kind.CLEARED)
@@ -388,7 +396,7 @@ class Link:
         )
         rest = [change.version, keyspace.channel, message.pack()]
         await self._run(CLEAR, [keyspace.generation(function)], rest)
-        self._generations[function] = change.version
+        self._generations.pop(function, None)  # somebody else may have cleared it, too
 
     async def _tell_of_one(self, change: "Change") -> None:
         function, _ = change.target
