@@ -436,3 +436,13 @@ def test_two_deploys_of_two_namespaces_do_not_meet_F9(
     one.do("clear")
     one.do("settle")
     assert other.do("contains", 1) is True
+
+
+def test_sets_have_one_key_in_all_processes_F9(
+    workers: Workers, server: Server, namespace: str
+) -> None:
+    some = workers.get(4, server, namespace, takes=0)
+    members = [f"member {number}" for number in range(20)]
+    told = {worker.do("call_with_set", members) for worker in some}
+    assert len(told) == 1
+    assert sum(len(worker.runs) for worker in some) == 1
