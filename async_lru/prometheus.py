@@ -34,6 +34,17 @@ _GAUGES = {
     "max_entries": ("maxsize", "The maximum number of values, if there is one"),
     "loads_in_flight": ("in_flight", "Runs in flight"),
 }
+#: Those of caches with a second tier alone.
+_TIER_COUNTERS = {
+    "tier_hit": ("tier_hits", "Misses that the second tier answered"),
+    "tier_miss": ("tier_misses", "Misses that the second tier had no answer for"),
+    "tier_wait": ("tier_waits", "Misses that waited for a run of another process"),
+    "tier_refused": ("tier_refused", "Results of runs that had lost their lease"),
+    "tier_error": (
+        "tier_errors",
+        "Failed commands to the second tier, and answers of it that made no sense",
+    ),
+}
 
 
 class HasStats(Protocol):
@@ -60,7 +71,10 @@ class CacheCollector(Collector):
     ``..._miss_total``, ``..._eviction_total``, ``..._load_failure_total`` and so on are
     counters. ``..._entries``, ``..._max_entries`` and ``..._loads_in_flight`` are gauges.
     ``..._load_duration_seconds`` is a summary of the runs that returned a value.
-    ``cache_clear()`` resets the counters, which ``rate()`` handles like a restart.
+    Caches with a second tier have the counters ``..._tier_hit_total``,
+    ``..._tier_miss_total``, ``..._tier_wait_total``, ``..._tier_refused_total`` and
+    ``..._tier_error_total``, and the gauge ``..._tier_up``, which is 0 while the server does
+    not answer. ``cache_clear()`` resets the counters, which ``rate()`` handles like a restart.
 
     Raises TypeError if a value of *caches* has no cache. Can be scraped from any thread.
     """
@@ -100,17 +114,31 @@ class CacheCollector(Collector):
         return [(f"{c.__module__}.{c.__qualname__}", c) for c in all_caches()]
 
     def _families(self, stats: dict[str, list[CacheStats]]) -> Iterator[Metric]:
-        for metrics, kind in (
-            (_COUNTERS, CounterMetricFamily),
-            (_GAUGES, GaugeMetricFamily),
+        tiered = {
+            name: [part for part in parts if part.tier_up is not None]
+            for name, parts in stats.items()
+        }
+        tiered = {name: parts for name, parts in tiered.items() if parts}
+        for metrics, kind, exported in (
+            (_COUNTERS, CounterMetricFamily, stats),
+            (_GAUGES, GaugeMetricFamily, stats),
+            (_TIER_COUNTERS, CounterMetricFamily, tiered),
         ):
             for ending, (field, told) in metrics.items():
                 family = kind(f"{self._namespace}_{ending}", told, labels=["cache"])
-                for name, parts in stats.items():
+                for name, parts in exported.items():
                     values = [getattr(part, field) for part in parts]
                     if None not in values:
                         family.add_metric([name], sum(values))
                 yield family
+        tier_up = GaugeMetricFamily(
+            f"{self._namespace}_tier_up",
+            "Whether the second tier answers: 1 or 0",
+            labels=["cache"],
+        )
+        for name, parts in tiered.items():
+            tier_up.add_metric([name], all(part.tier_up for part in parts))
+        yield tier_up
         durations = SummaryMetricFamily(
             f"{self._namespace}_load_duration_seconds",
             "Duration of the runs that returned a value, in seconds",

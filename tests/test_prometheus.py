@@ -87,10 +87,17 @@ async def test_the_types_are_those_of_the_metrics() -> None:
                 "load_failure",
                 "eviction",
                 "expiration",
+                "tier_hit",
+                "tier_miss",
+                "tier_wait",
+                "tier_refused",
+                "tier_error",
             ],
             "counter",
         ),
-        **dict.fromkeys(["entries", "max_entries", "loads_in_flight"], "gauge"),
+        **dict.fromkeys(
+            ["entries", "max_entries", "loads_in_flight", "tier_up"], "gauge"
+        ),
         "load_duration_seconds": "summary",
     }
     assert all(family.documentation for family in families)

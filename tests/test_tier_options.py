@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tier_support import PATIENCE, Twins, client, eventually, namespace, server, twins
+from tier_support import PATIENCE, Twins, eventually, namespace, server, twins
 
 from async_lru import alru_cache
 from async_lru.redis import RedisTier
 
-__all__ = ("client", "namespace", "server", "twins")
+__all__ = ("namespace", "server", "twins")
 
 URL = "redis://127.0.0.1:1"
 

@@ -306,12 +306,6 @@ def test_a_kept_failure_is_raised_in_all_processes_F10(
 # Changes
 
 
-@pytest.fixture(params=["invalidate", "put", "clear", "refresh"])
-def change(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 def make_change(worker: Worker, change: str) -> None:
     """Change the value of 1 to "new", or have it made anew."""
     if change == "refresh":
@@ -329,6 +323,7 @@ def make_change(worker: Worker, change: str) -> None:
     worker.do("settle")
 
 
+@pytest.mark.parametrize("change", ["invalidate", "put", "clear", "refresh"])
 def test_a_change_reaches_all_processes_F5(
     workers: Workers, server: Server, namespace: str, change: str
 ) -> None:
@@ -351,11 +346,10 @@ def test_a_change_reaches_all_processes_F5(
     assert sum(len(worker.runs) for worker in some) == (1 if change == "put" else 2)
 
 
+@pytest.mark.parametrize("change", ["invalidate", "put", "clear"])
 def test_a_change_during_a_run_elsewhere_is_not_undone_by_it_F3(
     workers: Workers, server: Server, namespace: str, change: str
 ) -> None:
-    if change == "refresh":
-        pytest.skip("a refresh joins the run, wherever it is")
     holder, other, third = workers.get(3, server, namespace, lease=LONG)
     old = holder.start("call", 1)
     holder.wait_for_runs()
@@ -442,3 +436,13 @@ def test_two_deploys_of_two_namespaces_do_not_meet_F9(
     one.do("clear")
     one.do("settle")
     assert other.do("contains", 1) is True
+
+
+def test_sets_have_one_key_in_all_processes_F9(
+    workers: Workers, server: Server, namespace: str
+) -> None:
+    some = workers.get(4, server, namespace, takes=0)
+    members = [f"member {number}" for number in range(20)]
+    told = {worker.do("call_with_set", members) for worker in some}
+    assert len(told) == 1
+    assert sum(len(worker.runs) for worker in some) == 1

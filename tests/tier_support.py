@@ -131,3 +131,18 @@ async def eventually(condition: Callable[[], Any]) -> Any:
         assert time.monotonic() < end, "it never came true"
         await asyncio.sleep(0.002)
     return found
+
+
+def entry_keys(client: Any, namespace: str) -> list[str]:
+    """Return the keys of entries on the server: those with a hash tag.
+
+    They are values, and leases while runs go on.
+    """
+    found: list[str] = client.keys(f"*{namespace}*{{*")
+    return sorted(found)
+
+
+def function_keys(client: Any, namespace: str) -> list[str]:
+    """Return the other keys."""
+    entries = entry_keys(client, namespace)
+    return [key for key in client.keys(f"*{namespace}*") if key not in entries]

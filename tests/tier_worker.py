@@ -33,6 +33,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONHASHSEED": "random"},
         )
         #: The keys of all runs that have begun.
         self.runs: list[Any] = []
@@ -143,7 +144,7 @@ class Process:
 
         @alru_cache(**{"maxsize": 100, "ttl": 60, "tier": tier, **options})
         async def load(key: Any) -> Any:
-            tell(run=key)
+            tell(run=repr(key) if isinstance(key, frozenset) else key)
             if takes is not None:
                 await asyncio.sleep(takes)
                 return f"{key} of {os.getpid()} at {time.monotonic()}"
@@ -159,6 +160,10 @@ class Process:
 
     async def call(self, key: Any) -> Any:
         return await self._function(key)
+
+    async def call_with_set(self, members: list[Any]) -> Any:
+        """Call it with a set, whose order differs from process to process."""
+        return await self._function(frozenset(members))
 
     async def call_many(self, keys: list[Any]) -> Any:
         return await asyncio.gather(*map(self._function, keys))

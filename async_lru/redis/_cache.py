@@ -189,6 +189,12 @@ class TieredCache(TimedCache):
         await super().close(wait=wait)
         await self.tier.leave(self)
 
+    def after_fork(self) -> None:  # pragma: no cover  # in a child
+        """Be another cache than the parent's, which hears of changes when it is called."""
+        super().after_fork()
+        self.origin = new_token()
+        self.drop_held()
+
 
 class TieredTimedCache(TieredCache):
     """The first tier, whose values have deadlines."""

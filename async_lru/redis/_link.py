@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from asyncio import AbstractEventLoop, Future, Task
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -164,15 +164,24 @@ class Link:
         return task
 
     async def _end(self, tasks: "list[Task[None]]", pubsub: Any, client: Any) -> None:
-        """Let commands finish that are on their way, for a moment, and close the client."""
-        if tasks or self._commands:
-            await asyncio.wait([*tasks, *self._commands], timeout=self._tier.timeout)
-        for part in (pubsub, client):
-            if part is not None:
-                try:
-                    await asyncio.wait_for(part.aclose(), self._tier.timeout)
-                except _OUTAGES:
-                    pass
+        """Let commands finish that are on their way, for a moment, and close the client.
+
+        When this is cancelled it does the latter at once.
+        """
+        try:
+            await self._wait_for_end([*tasks, *self._commands])
+        finally:
+            for part in (pubsub, client):
+                if part is not None:
+                    try:
+                        await asyncio.wait_for(part.aclose(), self._tier.timeout)
+                    except _OUTAGES:
+                        pass
+            await self._wait_for_end(self._commands)  # which see that it is closed
+
+    async def _wait_for_end(self, tasks: "Collection[Task[Any]]") -> None:
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._tier.timeout)
 
     async def _subscribe(self, pubsub: Any) -> None:
         await pubsub.subscribe(self._tier.keyspace.channel)
@@ -370,6 +379,9 @@ class Link:
         pending = self._tier.pending
         while changes := pending.take():
             tasks = [self.loop.create_task(self._tell(change)) for change in changes]
+            for task in tasks:
+                self._commands.add(task)
+                task.add_done_callback(self._commands.discard)
             try:
                 await asyncio.wait(tasks)
             finally:
