@@ -79,6 +79,7 @@ dist: .venv-release/ready
 soak: $(VENV)/ready
 	$(BIN)/python tests/soak.py $(SECONDS)
 	$(BIN)/python tests/attacks.py $(SECONDS)
+	$(BIN)/python tests/tier_model.py $(SECONDS)
 	MODEL_EXAMPLES=5000 $(BIN)/python -m pytest tests/test_model.py
 
 benchmark: $(VENV)/ready
