@@ -106,7 +106,10 @@ class Worker:
 
     def note_turn(self, record: logging.LogRecord) -> bool:
         self.turns += 1
-        self.report("log", text=record.getMessage().partition(": ")[2])
+        text = record.getMessage().partition(": ")[2]
+        self.report(
+            "log", text=text, error=repr(record.exc_info and record.exc_info[1])
+        )
         return False
 
     def tier(self) -> RedisTier:
@@ -228,11 +231,15 @@ class Worker:
         self.report("settled", id=number)
 
     async def refresh(self, function: str, key: int) -> None:
-        """Refresh; that is a change if contact was there all the time."""
+        """Refresh; that is a change if contact was there, and the result was kept.
+
+        It is not kept when the entry was changed meanwhile (F3).
+        """
         cached = self.functions[function]
         before = self.contact(cached)
         value = await self.told("refresh", function, key, cached.cache_refresh(key))
-        if value is not None and self.contact(cached) == before and before[0]:
+        is_kept = value is not None and cached.cache_contains(key)
+        if is_kept and before[0] and self.contact(cached) == before:
             self.requests += 1
             self.report(
                 "change",
