@@ -238,7 +238,12 @@ class Worker:
         cached = self.functions[function]
         before = self.contact(cached)
         value = await self.told("refresh", function, key, cached.cache_refresh(key))
-        is_kept = value is not None and cached.cache_contains(key)
+        if value is None or not cached.cache_contains(key):
+            return
+        try:
+            is_kept = await cached(key) == value
+        except Unlucky:
+            return
         if is_kept and before[0] and self.contact(cached) == before:
             self.requests += 1
             self.report(
@@ -542,12 +547,12 @@ class Law:
                 if name in ("began", "begun", "made")
                 else value
                 for name, value in past.items()
-                if name not in ("at", "what", "worker", "function", "key", "failed")
+                if name not in ("at", "what", "worker", "function", "key")
             }
             lines.append(
                 f"  {past['at'] - at:+9.4f} {past['worker']:8} {past['what']:8} {rest}"
             )
-        self.found.append("\n".join([*lines[:2], *lines[2:][-120:]]))
+        self.found.append("\n".join([*lines[:2], *lines[2:][-400:]]))
 
 
 class Parent:
@@ -589,6 +594,30 @@ class Parent:
         self.processes[name] = await asyncio.create_subprocess_exec(
             sys.executable, *command
         )
+
+    async def monitor(self) -> None:
+        """Keep what the server is told, for the histories."""
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", self.server.port
+                )
+                writer.write(b"MONITOR\r\n")
+                while line := await reader.readline():
+                    text = line.decode(errors="replace").strip()
+                    function = text.partition("__main__.")[2].partition(":")[0]
+                    if "evalsha" in text.lower() and "lua" not in text:
+                        self.law.history.append(
+                            {
+                                "worker": "server",
+                                "what": "command",
+                                "at": time.monotonic(),
+                                "function": function,
+                                "text": text.replace("async-lru:model:__main__.", ""),
+                            }
+                        )
+                writer.close()
+            await asyncio.sleep(0.05)
 
     def harm(self, what: str, whom: str = "server", **told: Any) -> None:
         self.law.done[what] += 1
@@ -685,6 +714,7 @@ class Parent:
             for _ in range(WORKERS):
                 await self.start_worker()
             bad = asyncio.ensure_future(self.misfortunes())
+            watch = asyncio.ensure_future(self.monitor()) if self.monitors else None
             next_told = time.monotonic() + 10
             try:
                 while time.monotonic() < end and not self.law.found:
@@ -698,6 +728,8 @@ class Parent:
                         self.progress(self.tally())
             finally:
                 bad.cancel()
+                if watch is not None:
+                    watch.cancel()
                 for process in self.processes.values():
                     with contextlib.suppress(ProcessLookupError):
                         process.kill()
@@ -722,10 +754,16 @@ class Parent:
 
 
 def run_model(
-    program: str, seconds: float, seed: int, progress: Callable[[str], None]
+    program: str,
+    seconds: float,
+    seed: int,
+    progress: Callable[[str], None],
+    *,
+    monitors: bool = False,
 ) -> Law:
     """Let the processes run, and return what was found."""
-    return asyncio.run(Parent(program, seed, progress).run(seconds))
+    parent = Parent(program, seed, progress, monitors=monitors)
+    return asyncio.run(parent.run(seconds))
 
 
 def main() -> int:
@@ -737,6 +775,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Try the second tier at random.")
     parser.add_argument("seconds", type=float, nargs="?", default=60.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--monitor", action="store_true", help="keep the commands, too")
     options = parser.parse_args()
     if not PROGRAMS:
         print("no server: nothing is tried")
@@ -748,6 +787,7 @@ def main() -> int:
             options.seconds / len(PROGRAMS),
             options.seed,
             lambda line: print(f"  {line}", flush=True),
+            monitors=options.monitor,
         )
         print(f"  {dict(law.done)}")
         for found in law.found[:3]:
