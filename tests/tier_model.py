@@ -231,14 +231,17 @@ class Worker:
         self.report("settled", id=number)
 
     async def refresh(self, function: str, key: int) -> None:
-        """Refresh; that is a change if contact was there, and the result was kept.
+        """Refresh: that is a change if its own run was stored and kept.
 
-        It is not kept when the entry was changed meanwhile (F3).
+        A run that was crossed by a change is neither (F3).
         """
         cached = self.functions[function]
         before = self.contact(cached)
+        began = time.monotonic()
         value = await self.told("refresh", function, key, cached.cache_refresh(key))
-        if value is None or not cached.cache_contains(key):
+        if value is None or value["by"] != self.name or value["begun"] < began:
+            return  # it failed, or joined another run
+        if not cached.cache_contains(key):
             return
         try:
             is_kept = await cached(key) == value
@@ -559,8 +562,14 @@ class Parent:
     """Starts workers and the server, does them harm, and watches over the law."""
 
     def __init__(
-        self, program: str, seed: int, progress: Callable[[str], None]
+        self,
+        program: str,
+        seed: int,
+        progress: Callable[[str], None],
+        *,
+        monitors: bool = False,
     ) -> None:
+        self.monitors = monitors
         self.chance = random.Random(seed)
         self.server = Server(program)
         self.law = Law()
