@@ -38,6 +38,7 @@ demo: $(VENV)/ready
 	$(BIN)/python examples/user_service.py
 	$(BIN)/python examples/metrics.py
 	$(BIN)/python examples/threads.py
+	$(BIN)/python examples/processes.py
 
 test: lint typecheck coverage
 
@@ -79,6 +80,7 @@ dist: .venv-release/ready
 soak: $(VENV)/ready
 	$(BIN)/python tests/soak.py $(SECONDS)
 	$(BIN)/python tests/attacks.py $(SECONDS)
+	$(BIN)/python tests/tier_model.py $(SECONDS)
 	MODEL_EXAMPLES=5000 $(BIN)/python -m pytest tests/test_model.py
 
 benchmark: $(VENV)/ready
