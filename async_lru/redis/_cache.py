@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
 from async_lru._cache import Cache
-from async_lru._runs import REFRESH, Function, Purpose, Run, current_run
+from async_lru._runs import CALL, REFRESH, Function, Purpose, Run, current_run
 from async_lru._shared import SharedStaleCache, SharedTimedCache
 from async_lru._stale import StaleCache
 from async_lru._timed import TimedCache
@@ -51,6 +51,28 @@ class TieredCache(TimedCache):
         return hash_of(self.keys, key, self.name)
 
     # Runs
+
+    async def answer(
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        purpose: Purpose = CALL,
+    ) -> Any:
+        self._check_canonical(key)
+        return await super().answer(key, args, kwargs, purpose=purpose)
+
+    async def refresh(
+        self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        self._check_canonical(key)
+        return await super().refresh(key, args, kwargs)
+
+    def _check_canonical(self, key: Hashable) -> None:
+        """Raise TypeError before anything is changed, if the tier can have no such key."""
+        if self._shares:
+            self.hash_of(key)
 
     def function_for(self, purpose: Purpose) -> Function:
         return self._reload if purpose is REFRESH else self._load
