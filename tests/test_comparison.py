@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -127,6 +128,28 @@ def test_each_scenario_does_what_it_measures(scenario: Scenario) -> None:
 def test_the_chart_shows_scenarios() -> None:
     names = {scenario.name for scenario in SCENARIOS}
     assert names.issuperset(chart.PANELS)
+    assert {peer.name for peer in PEERS}.issuperset(chart.SHOWN)
+
+
+def test_the_chart_cuts_off_bars_that_are_too_long(tmp_path: Path) -> None:
+    cells = {
+        OURS.name: {"min": 1000},
+        BASE.name: {"min": 2000},
+        "cashews": {"min": 90_000},
+    }
+    units = {found.name: found.unit for found in SCENARIOS}
+    results = {
+        "machine": "a machine",
+        "versions": {BASE.name: "2.4.0"},
+        "scenarios": {
+            name: {"unit": units[name], "cells": cells} for name in chart.PANELS
+        },
+    }
+    chart.draw(results, tmp_path / "chart.svg")
+    root = ElementTree.parse(tmp_path / "chart.svg").getroot()
+    texts = [text.text for text in root.findall("{*}text")]
+    assert {"2.00", "90.00", "90,000", "async-lru 2.4.0", "a machine"} <= set(texts)
+    assert len(root.findall("{*}path")) == len(chart.PANELS)
 
 
 def test_another_checkout_is_imported_beside_this_package(tmp_path: Path) -> None:
