@@ -143,7 +143,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-table("Concurrency")
+table("Concurrency and failures")
 
 
 @check("Concurrent calls share one run")
@@ -193,6 +193,20 @@ async def all_are_cancelled(peer: Peer) -> bool:
         call.cancel()
     await settle()
     return slow.cancelled == len(slow.runs) == 1
+
+
+@check("Exceptions are not stored")
+async def failures(peer: Peer) -> bool:
+    runs: list[Any] = []
+
+    async def function(key: int) -> None:
+        runs.append(key)
+        raise ValueError(key)
+
+    cached = decorated(peer, function)
+    for _ in range(2):
+        await asyncio.gather(cached(1), return_exceptions=True)
+    return runs == [1, 1]
 
 
 @check("A function that awaits its own key gets an error, not a deadlock")
@@ -411,23 +425,6 @@ async def eviction_frees(peer: Peer) -> bool:
     require(value() is not None, "the value itself")
     await cached(2)
     return value() is None
-
-
-table("Failures")
-
-
-@check("Exceptions are not stored")
-async def failures(peer: Peer) -> bool:
-    runs: list[Any] = []
-
-    async def function(key: int) -> None:
-        runs.append(key)
-        raise ValueError(key)
-
-    cached = decorated(peer, function)
-    for _ in range(2):
-        await asyncio.gather(cached(1), return_exceptions=True)
-    return runs == [1, 1]
 
 
 table("Event loops and threads")

@@ -21,7 +21,7 @@ BEGIN, END = ".. features\n", ".. end of features\n"
 #: A check that takes longer has failed.
 SECONDS = 5
 
-YES, NO, UNKNOWN = "✓", "✗", "not checked"
+YES, NO, UNKNOWN = "✓", "✗", "*not checked*"
 
 
 def ignore(_: object, __: object) -> None:
