@@ -12,10 +12,13 @@ BIN := $(VENV)/bin
 RELEASE := .venv-release/bin
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all check-more lint typecheck coverage checkers docs dist \
-	changes benchmark features soak clean
+.PHONY: help dev demo test test-all check-more lint typecheck coverage checkers workflows \
+	docs dist changes benchmark features soak hooks clean
 
 help:
+	@echo 'make dev         set up a development environment in .venv'
+	@echo 'make hooks       lint before each commit'
+	@echo
 	@echo 'make demo        run the examples'
 	@echo 'make test        lint, type checks, and the tests with coverage, on one Python'
 	@echo 'make test-all    the tests on every other Python found, or on PYTHONS="..."'
@@ -25,6 +28,7 @@ help:
 	@echo 'make typecheck   mypy and pyright'
 	@echo 'make coverage    the tests, which must cover every branch'
 	@echo 'make checkers    the other checkers, and the tests in debug mode'
+	@echo 'make workflows   check the GitHub workflows'
 	@echo 'make docs        build the documentation in docs/_build'
 	@echo 'make dist        build wheel and sdist in dist and check them'
 	@echo 'make soak        load and random attacks, for SECONDS (60) each'
@@ -32,6 +36,12 @@ help:
 	@echo 'make features    compare the features with those of other libraries'
 	@echo 'make changes     move the fragments in CHANGES/ to CHANGES.rst, for a release'
 	@echo 'make clean       remove everything that these targets make'
+
+dev: $(VENV)/ready
+	@echo 'Ready: . $(BIN)/activate'
+
+hooks: $(VENV)/more
+	$(BIN)/pre-commit install
 
 demo: $(VENV)/ready
 	$(BIN)/python examples/get_pep.py
@@ -62,12 +72,14 @@ coverage: $(VENV)/ready
 	$(BIN)/python -m coverage run -m pytest -m 'not more'
 	$(BIN)/python -m coverage report
 
-checkers: $(VENV)/more
-	@if [ -x $(BIN)/zizmor ]; then $(BIN)/zizmor --offline --quiet .github; fi
+checkers: workflows $(VENV)/more
 	$(BIN)/mypy --python-version 3.14
 	$(BIN)/python -m pytest -m 'once or more'
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -m 'not once and not more'
 	$(BIN)/python -m pytest benchmark.py  # each scenario once, for its checks
+
+workflows: $(VENV)/more
+	sh .ci/workflows
 
 docs: .venv-release/ready
 	$(RELEASE)/towncrier build --draft --version 'To come' --date 'not released yet' >docs/_next.rst

@@ -66,7 +66,6 @@ def main() -> None:
         return
     name = f"{sys.implementation.name}-{sys.version_info[0]}.{sys.version_info[1]}"
     RESULTS.mkdir(exist_ok=True)
-    RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     chart.draw(results, RESULTS / f"{name}.svg")
     print(f"Written: {RESULTS / name}.json and .svg")

@@ -39,6 +39,8 @@ class Options(NamedTuple):
     ttl: float | None = None
     jitter: float | None = None
     per_instance: bool = False
+    #: Between event loops and threads. Other libraries do as they always do.
+    shared: bool = False
 
 
 def require(available: bool, what: str) -> None:
