@@ -20,8 +20,12 @@ after it. For each call the parent checks:
 *Lifetime* (F6)
     A call never gets a result past its ttl, counted from the end of its run.
 
-A put begins to count when it is acknowledged: until then it may reach the server later
-than a change of another process. test_tier_model.py does the same for a moment.
+*Refresh* (C6)
+    A refresh never gives what a run made that had ended before it.
+
+A put begins to count when it is acknowledged, or has been seen in another process: until
+then it may reach the server later than a change that another process makes.
+test_tier_model.py does the same for a moment.
 """
 
 import argparse
@@ -476,6 +480,8 @@ class Law:
         entry = told["function"], told["key"]
         began = told["began"]
         put = self.puts.get(told["version"])
+        if put is not None and put.worker != worker:
+            put.acknowledged = min(put.acknowledged, told["at"])
         for made, _, change in reversed(self.changes[entry]):
             if put is None:
                 if made <= told["begun"]:
@@ -500,6 +506,9 @@ class Law:
                 continue
             break
         self.check_lifetime(worker, told)
+        ended = self.ends.get(told["version"], inf)
+        if told["what"] == "refresh" and ended < began:
+            self.tell("refresh", worker, told, None)
 
     def check_lifetime(self, worker: str, told: dict[str, Any]) -> None:
         options = FUNCTIONS[told["function"]]
