@@ -64,6 +64,9 @@ LEASE = 1.0
 IN_TIME = 2.0 + 1.0 + 1.0
 #: Seconds that a deadline may seem to be passed by, between two looks at the clock.
 CLOCKS = 0.05
+#: Seconds after the end of a function until its run has ended, at most: storing, and
+#: giving the lease back, take one timeout each.
+STORING = 2.5
 #: Seconds after which all that was done has been reported, and may be forgotten.
 REPORTED, FORGOTTEN = 6.0, 90.0
 
@@ -507,7 +510,7 @@ class Law:
             break
         self.check_lifetime(worker, told)
         ended = self.ends.get(told["version"], inf)
-        if told["what"] == "refresh" and ended < began:
+        if told["what"] == "refresh" and ended + STORING < began:
             self.tell("refresh", worker, told, None)
 
     def check_lifetime(self, worker: str, told: dict[str, Any]) -> None:
