@@ -207,6 +207,28 @@ async def test_a_put_is_not_put_again_after_a_clear_F5(
     assert await other(1) == "new"
 
 
+async def test_a_clear_whose_answer_is_lost_brings_nothing_back_F5(
+    proxy: Proxy, far: RedisTier, twins: Twins
+) -> None:
+    one, other = twins.counted(tier=far), twins.counted()
+    one.function.cache_clear()  # after which the server knows the script
+    await one.function.cache_settled()
+    proxy.hold()
+    one.function.cache_clear()
+    await eventually(lambda: proxy.held)
+    assert await other.function(1) == 1
+    other.function.cache_clear()
+    await other.function.cache_settled()
+    proxy.cut()
+    proxy.release()
+    await asyncio.wait_for(one.function.cache_settled(), PATIENCE)
+    await twins.counted().function(2)
+    other.function.cache_invalidate(2)  # whose message comes after that of the clear
+    await other.function.cache_settled()
+    assert await other.function(1) == 1
+    assert other.runs == [(1,), (1,)]
+
+
 async def test_a_refresh_that_joins_a_call_is_not_content_with_what_was_stored_C6(
     proxy: Proxy, far: RedisTier, twins: Twins
 ) -> None:

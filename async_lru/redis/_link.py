@@ -395,13 +395,14 @@ class Link:
     async def _tell_of_all(self, change: "Change") -> None:
         function, _ = change.target
         keyspace = self._tier.keyspace
-        message = Message(
-            Kind.CLEARED, change.origin, change.version, change.version, "*", function
-        )
-        rest = [change.version, keyspace.channel, message.pack()]
+        token = new_token()
+        message = Message(Kind.CLEARED, change.origin, token, token, "*", function)
+        rest = [token, keyspace.channel, message.pack()]
         turns = self._turns
-        await self._run(CLEAR, [keyspace.generation(function)], rest)
-        self._note_generation(function, change.version, turns)
+        found: bytes | str
+        found = await self._run(CLEAR, [keyspace.generation(function)], rest)
+        generation = found if isinstance(found, str) else found.decode()
+        self._note_generation(function, generation, turns)
 
     async def _tell_of_one(self, change: "Change") -> None:
         function, _ = change.target
