@@ -98,6 +98,7 @@ soak: $(VENV)/ready
 benchmark: $(VENV)/ready
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/sharing.py
+	$(BIN)/python benchmarks/tier.py
 
 features: $(VENV)/ready
 	$(BIN)/python benchmarks/features.py

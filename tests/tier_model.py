@@ -20,13 +20,18 @@ after it. For each call the parent checks:
 *Lifetime* (F6)
     A call never gets a result past its ttl, counted from the end of its run.
 
-A put begins to count when it is acknowledged: until then it may reach the server later
-than a change of another process. test_tier_model.py does the same for a moment.
+*Refresh* (C6)
+    A refresh never gives what a run made that had ended before it.
+
+A put begins to count when it is acknowledged, or has been seen in another process: until
+then it may reach the server later than a change that another process makes.
+test_tier_model.py does the same for a moment.
 """
 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -60,6 +65,9 @@ LEASE = 1.0
 IN_TIME = 2.0 + 1.0 + 1.0
 #: Seconds that a deadline may seem to be passed by, between two looks at the clock.
 CLOCKS = 0.05
+#: Seconds after the end of a function until its run has ended, at most: storing, and
+#: giving the lease back, take one timeout each.
+STORING = 2.5
 #: Seconds after which all that was done has been reported, and may be forgotten.
 REPORTED, FORGOTTEN = 6.0, 90.0
 
@@ -296,13 +304,14 @@ class Worker:
         mark.__qualname__ = "mark"
         held = alru_cache(ttl=3600, tier=self.first)(mark)
         other = alru_cache(ttl=3600, tier=self.second)(mark)
-        while True:
-            await held(self.name)
+        for number in itertools.count():
+            mine = f"{self.name}-{number}"
             at_least = time.monotonic() + 1.5  # what is made alone lives for 2 s
+            await held(mine)
             since = time.monotonic()
-            if held.cache_contains(self.name):
-                other.cache_invalidate(self.name)
-                while held.cache_contains(self.name) and time.monotonic() < at_least:
+            if held.cache_contains(mine):
+                other.cache_invalidate(mine)
+                while held.cache_contains(mine) and time.monotonic() < at_least:
                     await asyncio.sleep(0.002)
                 if time.monotonic() < at_least:
                     self.report("read", since=since)
@@ -476,6 +485,8 @@ class Law:
         entry = told["function"], told["key"]
         began = told["began"]
         put = self.puts.get(told["version"])
+        if put is not None and put.worker != worker:
+            put.acknowledged = min(put.acknowledged, told["at"])
         for made, _, change in reversed(self.changes[entry]):
             if put is None:
                 if made <= told["begun"]:
@@ -500,6 +511,9 @@ class Law:
                 continue
             break
         self.check_lifetime(worker, told)
+        ended = self.ends.get(told["version"], inf)
+        if told["what"] == "refresh" and ended + STORING < began:
+            self.tell("refresh", worker, told, None)
 
     def check_lifetime(self, worker: str, told: dict[str, Any]) -> None:
         options = FUNCTIONS[told["function"]]

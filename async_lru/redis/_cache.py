@@ -1,6 +1,6 @@
 """Caches that ask a second tier on their misses."""
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Hashable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -39,6 +39,8 @@ class TieredCache(TimedCache):
         self._copies = Copies(lambda key: self.values.get(key, MISSING) is not MISSING)
         #: Of runs that are just about to end.
         self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
+        #: Of runs in flight.
+        self._loads: WeakKeyDictionary[Run, Load] = WeakKeyDictionary()
         tier.add(self)
 
     @property
@@ -79,21 +81,38 @@ class TieredCache(TimedCache):
 
     async def _load(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return what the tier has, or else the result of the function."""
-        return await self._load_for(args, kwargs, any_value=True)
+        return await self._load_for(args, kwargs, refresh=False)
 
     async def _reload(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return the result of the function, or of a run that is in flight elsewhere."""
-        return await self._load_for(args, kwargs, any_value=False)
+        return await self._load_for(args, kwargs, refresh=True)
 
     async def _load_for(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, any_value: bool
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, refresh: bool
     ) -> Any:
         run = current_run()
         assert run is not None
         if not self._shares:  # caching is disabled
             return await self._function(*args, **kwargs)
-        load = Load(self, run, self.hash_of(run.key))
-        return await load.outcome_of(self._function, args, kwargs, any_value=any_value)
+        load = self._loads[run] = Load(self, run, self.hash_of(run.key))
+        if refresh:
+            load.refresh()
+        return await load.outcome_of(self._function, args, kwargs)
+
+    def ask(
+        self,
+        key: Hashable,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        purpose: Purpose = CALL,
+    ) -> "tuple[Run, Future[Any]]":
+        run, waiter = super().ask(key, args, kwargs, purpose=purpose)
+        if purpose is REFRESH:
+            load = self._loads.get(run)
+            if load is not None:  # which may be about to read what the server has
+                load.refresh()
+        return run, waiter
 
     def note_outcome(self, run: Run, outcome: Outcome) -> None:
         """Take note of what is to become of a run's result when it ends, now."""

@@ -83,8 +83,8 @@ class Link:
         self._was_down = False
         self._client: Any = None
         self._generations: dict[str, str] = {}
-        #: How often messages have told of another generation.
-        self._changes_of_generation = 0
+        #: How often a generation was heard to have ended, or may have without our hearing.
+        self._turns = 0
         self.watches = Watches()
         self._slots = asyncio.Semaphore(MOST_COMMANDS)
         self._commands: set[Task[Any]] = set()
@@ -138,6 +138,7 @@ class Link:
             pubsub = client.pubsub()
             await asyncio.wait_for(self._subscribe(pubsub), CONNECT)
             self._generations.clear()
+            self._turns += 1
             self.watches.lose()
             self._tier.drop_missed(self.loop)
             tasks.append(self._start(self._listen(pubsub)))
@@ -325,24 +326,27 @@ class Link:
         Raises UnavailableError.
         """
         keyspace = self._tier.keyspace
-        generation = self._generations.get(function)
-        if generation is None:
+        while (generation := self._generations.get(function)) is None:
             async with self._slots:
                 if not self.up:
                     raise UnavailableError
-                generation = await self._ask_generation(function, new_token())
+                await self._ask_generation(function, new_token())
         return generation, keyspace.entry(function, generation, hash_)
 
     async def _ask_generation(self, function: str, default: str) -> str:
         key = self._tier.keyspace.generation(function)
-        while True:
-            heard = self._changes_of_generation
-            found: bytes | str = await self._run(GENERATION, [key], [default])
-            if heard == self._changes_of_generation:
-                generation = found if isinstance(found, str) else found.decode()
-                self._generations[function] = generation
-                return generation
-            # The answer may be older than what was heard before it was read.
+        turns = self._turns
+        found: bytes | str = await self._run(GENERATION, [key], [default])
+        generation = found if isinstance(found, str) else found.decode()
+        self._note_generation(function, generation, turns)
+        return generation
+
+    def _note_generation(self, function: str, generation: str, turns: int) -> None:
+        """Keep what an answer says, unless a message that came first may be newer."""
+        if turns == self._turns:
+            self._generations[function] = generation
+        elif self._generations.get(function) != generation:
+            self._generations.pop(function, None)
 
     # Messages
 
@@ -353,11 +357,11 @@ class Link:
         known = self._generations.get(message.function)
         if message.kind is Kind.CLEARED:
             self._generations[message.function] = message.generation
-            self._changes_of_generation += 1
+            self._turns += 1
         elif known not in (None, message.generation):
-            self._changes_of_generation += 1
             # The server has lost it and somebody has begun anew, as clearing does.
             del self._generations[message.function]
+            self._turns += 1
             message = message._replace(kind=Kind.CLEARED)
         self.watches.tell(message)
         self._tier.tell(message)
@@ -403,12 +407,14 @@ class Link:
     async def _tell_of_all(self, change: "Change") -> None:
         function, _ = change.target
         keyspace = self._tier.keyspace
-        message = Message(
-            Kind.CLEARED, change.origin, change.version, change.version, "*", function
-        )
-        rest = [change.version, keyspace.channel, message.pack()]
-        await self._run(CLEAR, [keyspace.generation(function)], rest)
-        self._generations.pop(function, None)  # somebody else may have cleared it, too
+        token = new_token()
+        message = Message(Kind.CLEARED, change.origin, token, token, "*", function)
+        rest = [token, keyspace.channel, message.pack()]
+        turns = self._turns
+        found: bytes | str
+        found = await self._run(CLEAR, [keyspace.generation(function)], rest)
+        generation = found if isinstance(found, str) else found.decode()
+        self._note_generation(function, generation, turns)
 
     async def _tell_of_one(self, change: "Change") -> None:
         function, _ = change.target
@@ -433,12 +439,15 @@ class Link:
         rest = [keyspace.channel, message.pack()]
         value, left = change.value()
         packed = change.version.encode() + value if value else b""
+        # The server may do what we do not hear of, and others may change the entry then:
+        # to put the value once more would undo that.
+        change.forget_value()
         try:
             await self._run(CHANGE, [*names], [packed, left, *rest])
         except UnavailableError as error:
             if not value or not isinstance(error.__cause__, ResponseError):
                 raise
-            change.forget_value()  # there is no room for it
+            # There is no room for it.
             await self._run(CHANGE, [*names], [b"", 0, *rest])
 
     # The end

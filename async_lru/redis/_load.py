@@ -61,6 +61,8 @@ class Load:
         self._watch = Watch(cache.name, hash_, cache.origin, self._change)
         self._is_running = False
         self._refreshes = False
+        #: Whether a value that is there is an answer.
+        self._any_value = True
         self._seconds = 0.0
 
     def _change(self) -> None:
@@ -73,16 +75,13 @@ class Load:
         function: Function,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        *,
-        any_value: bool,
     ) -> Any:
         """Return the result, or raise the failure, of the entry."""
-        self._refreshes = not any_value
         link = self._cache.tier.link()
         link.watches.add(self._watch)
         try:
             try:
-                found = await self._ask(link, any_value=any_value)
+                found = await self._ask(link)
             except UnavailableError:
                 return await self._call_alone(link, function, args, kwargs)
             if isinstance(found, Names):
@@ -93,7 +92,12 @@ class Load:
 
     # Asking
 
-    async def _ask(self, link: Link, *, any_value: bool) -> Any:
+    def refresh(self) -> None:
+        """Be no longer content with what was stored before now."""
+        self._refreshes = True
+        self._any_value = False
+
+    async def _ask(self, link: Link) -> Any:
         """Return the result and the failure of the entry, or its names and the lease."""
         cache = self._cache
         if not await link.ready():
@@ -108,7 +112,7 @@ class Load:
                 self._generation = generation
                 asked = cache.time()
                 lease = int(cache.tier.lease * 1000)
-                wanted = "0" if any_value else "1"
+                wanted = "0" if self._any_value else "1"
                 try:
                     reply = await link.run(
                         ACQUIRE, [*names], self._token, lease, wanted
@@ -120,23 +124,33 @@ class Load:
                 cache.count("errors")
                 raise
             if reply is None:
+                if self._watch.is_outdated(self._token):
+                    continue  # it may have been cleared: these names are nobody's then
                 cache.count("misses")
                 return names
             if isinstance(reply, int):
                 if not has_waited:
                     cache.count("waits")
-                has_waited = any_value = True  # what the other makes is new enough
-                await self._watch.wait(link.loop, reply / 1000 + LITTLE)
+                has_waited = True
+                await self._wait(link, reply)
                 continue
+            if not self._any_value and wanted == "0":
+                continue  # a refresh has joined meanwhile
             try:
                 found = self._read(reply, asked)
             except UnreadableError:
                 cache.count("errors")
-                any_value = False
+                self._any_value = False
                 continue
             if found is not None:
                 cache.count("hits")
                 return found
+
+    async def _wait(self, link: Link, milliseconds: int) -> None:
+        """Wait until the lease of another run ends, or that run has."""
+        await self._watch.wait(link.loop, milliseconds / 1000 + LITTLE)
+        if self._watch.is_outdated(self._token):
+            self._any_value = True  # what the other has made is new enough
 
     async def _settle(self, link: Link) -> None:
         """Wait until the server knows what was changed here."""

@@ -55,7 +55,7 @@ class Change:
         return (b"", 0) if self._packed is None or left <= 0 else (self._packed, left)
 
     def forget_value(self) -> None:
-        """Be an invalidation from now on: the server does not take the value."""
+        """Be an invalidation from now on."""
         self._packed = None
 
     def add_waiter(self, waiter: "Future[None]") -> None:

@@ -180,11 +180,15 @@ return ARGV[1]
 """)
 
 #: Begins a new generation: nobody finds what was stored before, not even if the server
-#: has no room for the new one.
-#: Keys: generation. Arguments: the new one, channel, message.
+#: has no room for the new one. It is made of the one before and the token, so that one that
+#: has ended does not come back when the script is run twice. Returns it.
+#: Keys: generation. Arguments: token, channel, message with the token for the generation.
 CLEAR: Final = _script("""
+local ended = redis.pcall('GET', KEYS[1])
+if type(ended) ~= 'string' then ended = '' end
+local generation = string.sub(redis.sha1hex(ended .. ARGV[1]), 1, #ARGV[1])
 redis.call('DEL', KEYS[1])
-redis.pcall('SET', KEYS[1], ARGV[1])
-redis.call('PUBLISH', ARGV[2], ARGV[3])
-return 1
+redis.pcall('SET', KEYS[1], generation)
+redis.call('PUBLISH', ARGV[2], (string.gsub(ARGV[3], ARGV[1], generation)))
+return generation
 """)

@@ -32,15 +32,15 @@ class Watch:
         return self._last is not None and self._last.version != version
 
     def tell(self, message: Message) -> None:
-        """Take note of what has happened to the entry."""
+        """Take note of what has happened to the entry.
+
+        When another run could store its result, the run here has no lease, or no longer.
+        """
         if message.kind is not Kind.RELEASED:
             self._last = message
+            if message.origin != self._origin:
+                self._on_change()
         self.wake()
-        if (
-            message.kind in (Kind.CHANGED, Kind.CLEARED)
-            and message.origin != self._origin
-        ):
-            self._on_change()
 
     def lose(self) -> None:
         """Take note that something may have happened."""
