@@ -337,7 +337,9 @@ class Link:
         key = self._tier.keyspace.generation(function)
         while True:
             heard = self._changes_of_generation
-            found: bytes | str = await self._run(GENERATION, [key], [default])
+            found: bytes | str | None = await self._run(GENERATION, [key], [default])
+            if found is None:  # a full server: what is told with another drops all
+                return default
             if heard == self._changes_of_generation:
                 generation = found if isinstance(found, str) else found.decode()
                 self._generations[function] = generation
