@@ -26,7 +26,7 @@ from ._protocol import (
     Script,
     new_token,
 )
-from ._waiting import call_in_loop, within
+from ._waiting import Patience, at_most, call_in_loop, within
 from ._watch import Watches
 
 if TYPE_CHECKING:
@@ -122,9 +122,10 @@ class Link:
         finally:
             self.closed = True
             self.up = False
-            self.watches.wake_all()
-            if not self._tried.done():
-                self._tried.set_result(None)
+            if not self.loop.is_closed():
+                self.watches.wake_all()
+                if not self._tried.done():
+                    self._tried.set_result(None)
             self._tier.forget(self)
 
     async def _session(self) -> None:
@@ -133,16 +134,21 @@ class Link:
         client = self._client = self._tier.make_client()
         pubsub = None
         tasks: list[Task[None]] = []
+        is_freed = False
         try:
-            await asyncio.wait_for(client.initialize(), CONNECT)
+            await at_most(CONNECT, client.initialize())
             pubsub = client.pubsub()
-            await asyncio.wait_for(self._subscribe(pubsub), CONNECT)
+            await at_most(CONNECT, self._subscribe(pubsub))
             self._generations.clear()
             self.watches.lose()
-            self._tier.drop_missed(self.loop)
+            if self._was_down:
+                # Others that are up may not know yet that they are not.
+                self._tier.drop_held(self.loop)
+            else:
+                self._tier.drop_missed(self.loop)
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
-            await asyncio.wait_for(self._tell_changes(), CONNECT)
+            await at_most(CONNECT, self._tell_changes())
             self._note_up()
             tasks.append(self._start(self._tell_changes_as_they_come()))
             try:
@@ -150,12 +156,16 @@ class Link:
             except asyncio.CancelledError:  # runs that are, too, give their leases back
                 await within(self.watches.emptied(), self._tier.timeout)
                 raise
+        except GeneratorExit:  # nothing can be awaited any more
+            is_freed = True
+            raise
         finally:
             self.up = False
-            self.watches.wake_all()
-            for task in tasks:
-                task.cancel()
-            await self._end(tasks, pubsub, client)
+            if not is_freed:
+                self.watches.wake_all()
+                for task in tasks:
+                    task.cancel()
+                await self._end(tasks, pubsub, client)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
         """Start what contact is lost without."""
@@ -166,15 +176,18 @@ class Link:
     async def _end(self, tasks: "list[Task[None]]", pubsub: Any, client: Any) -> None:
         """Let commands finish that are on their way, for a moment, and close the client.
 
-        When this is cancelled it does the latter at once.
+        When this is cancelled it does the latter at once. Commands that do not end are
+        cancelled first: the client might try again, on connections that nobody closes.
         """
         try:
             await self._wait_for_end([*tasks, *self._commands])
         finally:
+            for command in self._commands:
+                command.cancel()
             for part in (pubsub, client):
                 if part is not None:
                     try:
-                        await asyncio.wait_for(part.aclose(), self._tier.timeout)
+                        await at_most(self._tier.timeout, part.aclose())
                     except _OUTAGES:
                         pass
             await self._wait_for_end(self._commands)  # which see that it is closed
@@ -268,15 +281,14 @@ class Link:
             self._commands.add(task)
             task.add_done_callback(self._commands.discard)
         timeout = self._tier.timeout
-        due = self.loop.time() + timeout
-        timer = self.loop.call_at(due, self._give_up, reply, due)
+        patience = Patience(self.loop, timeout, partial(self._give_up, reply))
         try:
             value, error = await reply
         except asyncio.CancelledError:
             await within(task, timeout)  # it may have taken a lease
             raise
         finally:
-            timer.cancel()
+            patience.end()
         if error is not None:
             raise UnavailableError from error
         return value
@@ -306,15 +318,9 @@ class Link:
                 reply.set_result((value, error))
             del reply, error  # whose traceback holds this frame
 
-    def _give_up(self, reply: "Future[_Reply]", due: float) -> None:
-        """Take the server for down, unless the loop was too busy to read its answer."""
-        timeout = self._tier.timeout
-        now = self.loop.time()
-        if reply.done():
-            return
-        if now - due > timeout / 2:
-            self.loop.call_later(timeout, self._give_up, reply, now + timeout)
-        else:
+    def _give_up(self, reply: "Future[_Reply]") -> None:
+        """Take the server for down."""
+        if not reply.done():
             error = TimeoutError("no answer within the timeout")
             self._lose_contact(error)
             reply.set_result((None, error))

@@ -20,6 +20,7 @@ from ._protocol import (
     Names,
     new_token,
 )
+from ._waiting import at_most
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Load:
             try:
                 found = await self._ask(link, any_value=any_value)
             except UnavailableError:
+                found = None  # and not below, where failures would tell of it
+            if found is None:
                 return await self._call_alone(link, function, args, kwargs)
             if isinstance(found, Names):
                 return await self._call(link, found, function, args, kwargs)
@@ -143,11 +146,11 @@ class Load:
         cache = self._cache
         cache.tier.wake()
         try:
-            await asyncio.wait_for(
-                cache.tier.pending.wait_for_entry(cache.name, self._hash),
+            await at_most(
                 cache.tier.timeout,
+                cache.tier.pending.wait_for_entry(cache.name, self._hash),
             )
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             raise UnavailableError from None
         if not link.up:
             raise UnavailableError
