@@ -20,6 +20,7 @@ from ._protocol import (
     CHANGE,
     CLEAR,
     GENERATION,
+    RELEASE,
     Kind,
     Message,
     Names,
@@ -43,6 +44,9 @@ RETRY: Final = 0.5
 
 #: Seconds that an attempt to get in contact may take; calls do not wait for it so long.
 CONNECT: Final = 5.0
+
+#: Leases that are given back when contact was made again; the others end by themselves.
+MOST_OWED: Final = 1000
 
 #: Commands that are on their way at the same time, each on a connection.
 MOST_COMMANDS: Final = 32
@@ -91,6 +95,7 @@ class Link:
         self._failure: Future[BaseException] = loop.create_future()
         self._changed = asyncio.Event()
         self._heard_at = 0.0
+        self._owed: dict[str, tuple[str, Message]] = {}
         self._start_command = _starter(loop)
         self._main = loop.create_task(self._serve())
 
@@ -149,6 +154,7 @@ class Link:
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
             await at_most(CONNECT, self._tell_changes())
+            await at_most(CONNECT, self._give_back())
             self._note_up()
             tasks.append(self._start(self._tell_changes_as_they_come()))
             try:
@@ -448,6 +454,20 @@ class Link:
                 raise
             change.forget_value()  # there is no room for it
             await self._run(CHANGE, [*names], [b"", 0, *rest])
+
+    # Leases
+
+    def owe(self, lease: str, token: str, message: Message) -> None:
+        """Give back a lease that may be held, as soon as there is contact again."""
+        if not self.up and len(self._owed) < MOST_OWED:
+            self._owed[lease] = token, message
+
+    async def _give_back(self) -> None:
+        """Give back what runs could not that ended without the server."""
+        channel = self._tier.keyspace.channel
+        for lease, (token, message) in list(self._owed.items()):
+            await self._run(RELEASE, [lease], (token, channel, message.pack()))
+            del self._owed[lease]
 
     # The end
 

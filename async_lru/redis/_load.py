@@ -119,6 +119,9 @@ class Load:
                 except asyncio.CancelledError:
                     await self._release(link, names)  # it may be ours
                     raise
+                except UnavailableError:  # here, too
+                    link.owe(names.lease, self._token, self._message(Kind.RELEASED))
+                    raise
             except UnavailableError:
                 cache.count("errors")
                 raise
@@ -284,6 +287,7 @@ class Load:
             await link.run(RELEASE, [names.lease], self._token, channel, message.pack())
         except UnavailableError:
             self._cache.count("errors")
+            link.owe(names.lease, self._token, message)
 
     def _message(self, kind: Kind) -> Message:
         cache = self._cache
