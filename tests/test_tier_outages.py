@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -1037,6 +1038,18 @@ async def test_closing_while_connecting_leaves_nothing_F13(
     await asyncio.gather(call, return_exceptions=True)
 
 
+async def test_closing_at_any_moment_returns_F13(
+    process: Make, lasting: Server
+) -> None:
+    for steps in range(120):
+        load, _ = process(lasting.url)
+        call = asyncio.ensure_future(load(0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(load.cache_close(), 10)
+        await asyncio.gather(call, return_exceptions=True)
+
+
 async def test_closed_cache_makes_no_new_connection_F13(
     process: Make, proxy: Proxy
 ) -> None:
@@ -1231,7 +1244,54 @@ async def test_two_namespaces_know_nothing_of_each_other_F9(
     assert len(await keys_like(store, "async-lru:v2:*:value")) == 1
 
 
-# Several loops
+# Several loops, and other clients
+
+
+async def test_loops_that_notice_an_outage_one_after_the_other_drop_what_they_missed_F7(
+    process: Make, proxy: Proxy, lasting: Server
+) -> None:
+    load, _ = process(proxy.url, shared=True)
+    other, _ = process(lasting.url)
+    second = asyncio.new_event_loop()
+    thread = threading.Thread(target=second.run_forever)
+    thread.start()
+    blocked = threading.Event()
+    try:
+        in_second = asyncio.run_coroutine_threadsafe(load(0), second)
+        await asyncio.wrap_future(in_second)
+        assert await load(1) == await other(1)
+        assert proxy.count(b"SUBSCRIBE") == 2
+        second.call_soon_threadsafe(blocked.wait)
+        proxy.hold(the_subscription)
+        other.cache_invalidate(1)
+        await other.cache_settled()
+        proxy.cut()
+        proxy.release()
+        await until(lambda: proxy.count(b"SUBSCRIBE") == 3)
+        await asyncio.sleep(0.1)
+        blocked.set()
+        await until(lambda: proxy.count(b"SUBSCRIBE") == 4)
+        await until(lambda: not load.cache_contains(1))
+    finally:
+        blocked.set()
+        await load.cache_close()
+        await until(lambda: not asyncio.all_tasks(second))
+        second.call_soon_threadsafe(second.stop)
+        thread.join()
+        second.close()
+
+
+async def test_second_loop_that_joins_drops_nothing_F7(
+    process: Make, lasting: Server
+) -> None:
+    load, _ = process(lasting.url, shared=True)
+    await load(1)
+
+    async def elsewhere() -> Any:
+        return await load(2)
+
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    assert load.cache_contains(1)
 
 
 async def test_client_that_decodes_answers_works_F1(
