@@ -32,6 +32,7 @@ from ._codecs import Codec, to_json
 from ._link import Link
 from ._pending import Pending
 from ._protocol import Keyspace, Message
+from ._waiting import at_most
 
 if TYPE_CHECKING:
     from ._cache import TieredCache
@@ -134,7 +135,7 @@ class RedisTier(Tier):
         return lambda: client_type.from_url(
             client,
             socket_connect_timeout=self.timeout * 10,
-            socket_timeout=self.timeout * 10,
+            socket_timeout=None,  # which a blocked loop would take for an outage
             retry=Retry(NoBackoff(), 0),
         )
 
@@ -197,9 +198,13 @@ class RedisTier(Tier):
     def drop_missed(self, loop: AbstractEventLoop) -> None:
         """Drop what may have changed while calls in *loop* heard of nothing."""
         if not any(link.up for link in self._all_links()):
-            for cache in self._all_caches():
-                if cache.is_served_in(loop) and not cache.closed:
-                    cache.drop_held()
+            self.drop_held(loop)
+
+    def drop_held(self, loop: AbstractEventLoop) -> None:
+        """Drop everything that calls in *loop* may be answered with."""
+        for cache in self._all_caches():
+            if cache.is_served_in(loop) and not cache.closed:
+                cache.drop_held()
 
     def forget(self, link: Link) -> None:
         """Take note that a link was closed."""
@@ -212,8 +217,8 @@ class RedisTier(Tier):
         """Serve *cache* no more: let its changes settle, and close what nobody needs."""
         if cache.tier_up:
             try:
-                await asyncio.wait_for(cache.settled(), 3 * self.timeout)
-            except (TimeoutError, asyncio.TimeoutError):
+                await at_most(3 * self.timeout, cache.settled())
+            except TimeoutError:
                 pass
         if all(other.closed for other in self._all_caches()):
             here = self._links.get(asyncio.get_running_loop())

@@ -179,7 +179,7 @@ class TieredCache(TimedCache):
             Cache.put(self, key, self.hold(held, end, now))
 
     def _tell(self, change: Change) -> None:
-        if self._shares:
+        if self._shares and not self.closed:
             self.tier.pending.add(change)
             self.tier.wake()
 

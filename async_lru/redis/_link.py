@@ -20,13 +20,14 @@ from ._protocol import (
     CHANGE,
     CLEAR,
     GENERATION,
+    RELEASE,
     Kind,
     Message,
     Names,
     Script,
     new_token,
 )
-from ._waiting import call_in_loop, within
+from ._waiting import Patience, at_most, call_in_loop, within
 from ._watch import Watches
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ RETRY: Final = 0.5
 
 #: Seconds that an attempt to get in contact may take; calls do not wait for it so long.
 CONNECT: Final = 5.0
+
+#: Leases that are given back when contact was made again; the others end by themselves.
+MOST_OWED: Final = 1000
 
 #: Commands that are on their way at the same time, each on a connection.
 MOST_COMMANDS: Final = 32
@@ -91,6 +95,7 @@ class Link:
         self._failure: Future[BaseException] = loop.create_future()
         self._changed = asyncio.Event()
         self._heard_at = 0.0
+        self._owed: dict[str, tuple[str, Message]] = {}
         self._start_command = _starter(loop)
         self._main = loop.create_task(self._serve())
 
@@ -122,9 +127,10 @@ class Link:
         finally:
             self.closed = True
             self.up = False
-            self.watches.wake_all()
-            if not self._tried.done():
-                self._tried.set_result(None)
+            if not self.loop.is_closed():
+                self.watches.wake_all()
+                if not self._tried.done():
+                    self._tried.set_result(None)
             self._tier.forget(self)
 
     async def _session(self) -> None:
@@ -133,17 +139,23 @@ class Link:
         client = self._client = self._tier.make_client()
         pubsub = None
         tasks: list[Task[None]] = []
+        is_freed = False
         try:
-            await asyncio.wait_for(client.initialize(), CONNECT)
+            await at_most(CONNECT, client.initialize())
             pubsub = client.pubsub()
-            await asyncio.wait_for(self._subscribe(pubsub), CONNECT)
+            await at_most(CONNECT, self._subscribe(pubsub))
             self._generations.clear()
             self._turns += 1
             self.watches.lose()
-            self._tier.drop_missed(self.loop)
+            if self._was_down:
+                # Others that are up may not know yet that they are not.
+                self._tier.drop_held(self.loop)
+            else:
+                self._tier.drop_missed(self.loop)
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
-            await asyncio.wait_for(self._tell_changes(), CONNECT)
+            await at_most(CONNECT, self._tell_changes())
+            await at_most(CONNECT, self._give_back())
             self._note_up()
             tasks.append(self._start(self._tell_changes_as_they_come()))
             try:
@@ -151,12 +163,16 @@ class Link:
             except asyncio.CancelledError:  # runs that are, too, give their leases back
                 await within(self.watches.emptied(), self._tier.timeout)
                 raise
+        except GeneratorExit:  # nothing can be awaited any more
+            is_freed = True
+            raise
         finally:
             self.up = False
-            self.watches.wake_all()
-            for task in tasks:
-                task.cancel()
-            await self._end(tasks, pubsub, client)
+            if not is_freed:
+                self.watches.wake_all()
+                for task in tasks:
+                    task.cancel()
+                await self._end(tasks, pubsub, client)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
         """Start what contact is lost without."""
@@ -167,15 +183,18 @@ class Link:
     async def _end(self, tasks: "list[Task[None]]", pubsub: Any, client: Any) -> None:
         """Let commands finish that are on their way, for a moment, and close the client.
 
-        When this is cancelled it does the latter at once.
+        When this is cancelled it does the latter at once. Commands that do not end are
+        cancelled first: the client might try again, on connections that nobody closes.
         """
         try:
             await self._wait_for_end([*tasks, *self._commands])
         finally:
+            for command in self._commands:
+                command.cancel()
             for part in (pubsub, client):
                 if part is not None:
                     try:
-                        await asyncio.wait_for(part.aclose(), self._tier.timeout)
+                        await at_most(self._tier.timeout, part.aclose())
                     except _OUTAGES:
                         pass
             await self._wait_for_end(self._commands)  # which see that it is closed
@@ -269,15 +288,14 @@ class Link:
             self._commands.add(task)
             task.add_done_callback(self._commands.discard)
         timeout = self._tier.timeout
-        due = self.loop.time() + timeout
-        timer = self.loop.call_at(due, self._give_up, reply, due)
+        patience = Patience(self.loop, timeout, partial(self._give_up, reply))
         try:
             value, error = await reply
         except asyncio.CancelledError:
             await within(task, timeout)  # it may have taken a lease
             raise
         finally:
-            timer.cancel()
+            patience.end()
         if error is not None:
             raise UnavailableError from error
         return value
@@ -307,15 +325,9 @@ class Link:
                 reply.set_result((value, error))
             del reply, error  # whose traceback holds this frame
 
-    def _give_up(self, reply: "Future[_Reply]", due: float) -> None:
-        """Take the server for down, unless the loop was too busy to read its answer."""
-        timeout = self._tier.timeout
-        now = self.loop.time()
-        if reply.done():
-            return
-        if now - due > timeout / 2:
-            self.loop.call_later(timeout, self._give_up, reply, now + timeout)
-        else:
+    def _give_up(self, reply: "Future[_Reply]") -> None:
+        """Take the server for down."""
+        if not reply.done():
             error = TimeoutError("no answer within the timeout")
             self._lose_contact(error)
             reply.set_result((None, error))
@@ -336,7 +348,9 @@ class Link:
     async def _ask_generation(self, function: str, default: str) -> str:
         key = self._tier.keyspace.generation(function)
         turns = self._turns
-        found: bytes | str = await self._run(GENERATION, [key], [default])
+        found: bytes | str | None = await self._run(GENERATION, [key], [default])
+        if found is None:  # a full server: what is told with another drops all
+            return default
         generation = found if isinstance(found, str) else found.decode()
         self._note_generation(function, generation, turns)
         return generation
@@ -449,6 +463,20 @@ class Link:
                 raise
             # There is no room for it.
             await self._run(CHANGE, [*names], [b"", 0, *rest])
+
+    # Leases
+
+    def owe(self, lease: str, token: str, message: Message) -> None:
+        """Give back a lease that may be held, as soon as there is contact again."""
+        if not self.up and len(self._owed) < MOST_OWED:
+            self._owed[lease] = token, message
+
+    async def _give_back(self) -> None:
+        """Give back what runs could not that ended without the server."""
+        channel = self._tier.keyspace.channel
+        for lease, (token, message) in list(self._owed.items()):
+            await self._run(RELEASE, [lease], (token, channel, message.pack()))
+            del self._owed[lease]
 
     # The end
 

@@ -20,6 +20,7 @@ from ._protocol import (
     Names,
     new_token,
 )
+from ._waiting import at_most
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Load:
             try:
                 found = await self._ask(link)
             except UnavailableError:
+                found = None  # and not below, where failures would tell of it
+            if found is None:
                 return await self._call_alone(link, function, args, kwargs)
             if isinstance(found, Names):
                 return await self._call(link, found, function, args, kwargs)
@@ -119,6 +122,9 @@ class Load:
                     )
                 except asyncio.CancelledError:
                     await self._release(link, names)  # it may be ours
+                    raise
+                except UnavailableError:  # here, too
+                    link.owe(names.lease, self._token, self._message(Kind.RELEASED))
                     raise
             except UnavailableError:
                 cache.count("errors")
@@ -157,11 +163,11 @@ class Load:
         cache = self._cache
         cache.tier.wake()
         try:
-            await asyncio.wait_for(
-                cache.tier.pending.wait_for_entry(cache.name, self._hash),
+            await at_most(
                 cache.tier.timeout,
+                cache.tier.pending.wait_for_entry(cache.name, self._hash),
             )
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             raise UnavailableError from None
         if not link.up:
             raise UnavailableError
@@ -295,6 +301,7 @@ class Load:
             await link.run(RELEASE, [names.lease], self._token, channel, message.pack())
         except UnavailableError:
             self._cache.count("errors")
+            link.owe(names.lease, self._token, message)
 
     def _message(self, kind: Kind) -> Message:
         cache = self._cache

@@ -112,7 +112,10 @@ class Pending:
             return free
 
     def _must_wait(self, target: Target) -> bool:
-        return target in self._sent or (target[0], None) in self._sent
+        function, hash_ = target
+        if hash_ is None:  # what was put before must not be put again after it
+            return any(sent[0] == function for sent in self._sent)
+        return target in self._sent or (function, None) in self._sent
 
     def put_back(self, changes: list[Change]) -> None:
         """Have those of *changes* sent again that were not acknowledged."""

@@ -167,15 +167,13 @@ redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1
 """)
 
-#: Returns the generation of a function; sets it if there is none.
+#: Returns the generation of a function; sets it if there is none, or returns nothing if
+#: there is no room for it.
 #: Keys: generation. Arguments: the new one.
 GENERATION: Final = _script("""
 local generation = redis.pcall('GET', KEYS[1])
-if type(generation) == 'string' and #generation == #ARGV[1] and
-   string.find(generation, '^%x+$') then
-  return generation
-end
-redis.call('SET', KEYS[1], ARGV[1])
+if type(generation) == 'string' and #generation == #ARGV[1] then return generation end
+if redis.pcall('SET', KEYS[1], ARGV[1]).err then return false end
 return ARGV[1]
 """)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -18,37 +18,75 @@ async def within(future: "Future[Any]", seconds: float) -> None:
     """Wait until *future* is done, at most so long, and leave it alone when cancelled."""
     if future.done():
         return
-    patience = _Patience(seconds)
-    future.add_done_callback(patience.end)
+    waiter = asyncio.get_running_loop().create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    patience = Patience(waiter.get_loop(), seconds, wake)
+    future.add_done_callback(wake)
     try:
-        await patience.waiter
+        await waiter
     finally:
         patience.end()
-        future.remove_done_callback(patience.end)
+        future.remove_done_callback(wake)
 
 
-class _Patience:
-    """A future that is done after so many seconds.
+async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of *coroutine*, or raise TimeoutError when it takes too long.
+
+    Other than ``asyncio.wait_for`` of Python 3.10 and 3.11 it never forgets that it was
+    cancelled.
+    """
+    task = asyncio.get_running_loop().create_task(coroutine)
+    try:
+        await within(task, seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise TimeoutError("no answer in time")
+    return task.result()
+
+
+class Patience:
+    """Calls back after so many seconds.
 
     A loop that was blocked has not read yet what may have come meanwhile, so it is given
-    that time again, once.
+    that time again, twice at most. The last quarter is waited for apart, since the loop
+    may have been blocked until just now.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
+    __slots__ = ("_callback", "_due", "_left", "_loop", "_part", "_seconds", "_timer")
+
+    def __init__(
+        self, loop: AbstractEventLoop, seconds: float, callback: Callable[[], object]
+    ) -> None:
+        self._loop = loop
         self._seconds = seconds
-        self._due = self._loop.time() + seconds
-        self._timer = self._loop.call_at(self._due, self._check)
-        self.waiter: Future[None] = self._loop.create_future()
+        self._part = seconds / 4
+        self._callback = callback
+        self._left = 2
+        self._due = loop.time() + seconds - self._part
+        self._timer = loop.call_at(self._due, self._check)
 
     def _check(self) -> None:
-        if self._loop.time() - self._due > self._seconds / 2:
-            self._timer = self._loop.call_later(self._seconds, self.end)
+        now = self._loop.time()
+        is_late = now - self._due > self._part / 2
+        if self._left and (is_late or self._left == 2):
+            self._left -= 1
+            self._due = now + (self._seconds if is_late else self._part)
+            self._timer = self._loop.call_at(self._due, self._check)
         else:
-            self.end()
+            self._callback()
 
-    def end(self, _: object = None) -> None:
-        """Be done now."""
+    def end(self) -> None:
+        """Do not call back any more."""
         self._timer.cancel()
-        if not self.waiter.done():
-            self.waiter.set_result(None)
