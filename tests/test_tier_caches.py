@@ -329,7 +329,8 @@ async def test_where_is_refused_with_the_remedy_F5(twins: Twins) -> None:
     function, _ = twins.counted()
     await function(1)
     with pytest.raises(
-        RuntimeError, match=r"app\.load, which has a tier.*cache_invalidate or cache_clear"
+        RuntimeError,
+        match=r"app\.load, which has a tier.*cache_invalidate or cache_clear",
     ):
         function.cache_invalidate_where(lambda key: True)
     assert function.cache_contains(1)

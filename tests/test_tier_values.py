@@ -349,9 +349,7 @@ async def test_a_forged_failure_runs_nothing_F10(twins: Twins, client: Any) -> N
         def __init__(self, *args: Any) -> None:
             made.append(args)
 
-    maker = twins.returning(
-        NotFoundError("it", code=1), error_ttl={NotFoundError: 50}
-    )
+    maker = twins.returning(NotFoundError("it", code=1), error_ttl={NotFoundError: 50})
     await outcome(maker(1))
     (key,) = entry_keys(client, twins.namespace)
     packed = client.get(key)
