@@ -64,11 +64,19 @@ class Bits(enum.IntFlag):
     B = 2
 
 
+class Folding(datetime.tzinfo):
+    """A zone in which times are told apart by their fold."""
+
+    def utcoffset(self, when: Any) -> datetime.timedelta:
+        return datetime.timedelta(hours=1 + when.fold if when is not None else 1)
+
+
 Pair = namedtuple("Pair", "one two")
 
 DAY = datetime.datetime(2020, 1, 2, 12)
 EAST = datetime.timezone(datetime.timedelta(hours=2))
 NOON = datetime.time(12)
+FOLDING = Folding()
 UUID = uuid.UUID(int=5)
 
 
@@ -141,6 +149,10 @@ EQUAL: Pairs = [
         call(NOON.replace(hour=14, tzinfo=EAST)),
     ),
     (call(DAY), call(DAY.replace(fold=1))),
+    (
+        call(DAY.replace(tzinfo=FOLDING)),  # of which Python says that they are equal
+        call(DAY.replace(tzinfo=FOLDING, fold=1)),
+    ),
     (call(datetime.timedelta(days=1)), call(datetime.timedelta(hours=24))),
 ]
 
