@@ -11,7 +11,6 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from redis.crc import key_slot
 from servers import Server
 from tier_support import (
     Twins,
@@ -23,6 +22,7 @@ from tier_support import (
     namespace,
     twins,
 )
+from redis.crc import key_slot
 
 from async_lru import by_value
 from conftest import start
