@@ -34,15 +34,15 @@ _GAUGES = {
     "max_entries": ("maxsize", "The maximum number of values, if there is one"),
     "loads_in_flight": ("in_flight", "Runs in flight"),
 }
-#: Those of caches with a second tier alone.
+#: Exported only for caches with a second tier.
 _TIER_COUNTERS = {
     "tier_hit": ("tier_hits", "Misses that the second tier answered"),
-    "tier_miss": ("tier_misses", "Misses that the second tier had no answer for"),
+    "tier_miss": ("tier_misses", "Misses that started a run here"),
     "tier_wait": ("tier_waits", "Misses that waited for a run of another process"),
-    "tier_refused": ("tier_refused", "Results of runs that had lost their lease"),
+    "tier_refused": ("tier_refused", "Results not stored because the run had lost its lease"),
     "tier_error": (
         "tier_errors",
-        "Failed commands to the second tier, and answers of it that made no sense",
+        "Failed commands to the second tier, and unreadable answers",
     ),
 }
 
@@ -71,10 +71,10 @@ class CacheCollector(Collector):
     ``..._miss_total``, ``..._eviction_total``, ``..._load_failure_total`` and so on are
     counters. ``..._entries``, ``..._max_entries`` and ``..._loads_in_flight`` are gauges.
     ``..._load_duration_seconds`` is a summary of the runs that returned a value.
-    Caches with a second tier have the counters ``..._tier_hit_total``,
+    Caches with a second tier also have the counters ``..._tier_hit_total``,
     ``..._tier_miss_total``, ``..._tier_wait_total``, ``..._tier_refused_total`` and
-    ``..._tier_error_total``, and the gauge ``..._tier_up``, which is 0 while the server does
-    not answer. ``cache_clear()`` resets the counters, which ``rate()`` handles like a restart.
+    ``..._tier_error_total``, and the gauge ``..._tier_up``, which is 0 while the server is down.
+    ``cache_clear()`` resets the counters, which ``rate()`` handles like a restart.
 
     Raises TypeError if a value of *caches* has no cache. Can be scraped from any thread.
     """
@@ -133,7 +133,7 @@ class CacheCollector(Collector):
                 yield family
         tier_up = GaugeMetricFamily(
             f"{self._namespace}_tier_up",
-            "Whether the second tier answers: 1 or 0",
+            "1 if the second tier answers, 0 if it is down",
             labels=["cache"],
         )
         for name, parts in tiered.items():

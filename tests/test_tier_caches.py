@@ -279,6 +279,22 @@ async def test_what_was_changed_here_is_not_read_back_F5(twins: Twins) -> None:
     assert (await other(1), runs) == (70, [])
 
 
+async def test_ones_own_changes_are_told_to_the_others_alone_F5(twins: Twins) -> None:
+    one, runs = twins.counted()
+    other, _ = twins.counted()
+    await other(1)
+    await one(1)
+    one.cache_clear()
+    one.cache_put("put", 2)
+    one.cache_invalidate(3)
+    await one(3)
+    await eventually(lambda: not other.cache_contains(1))
+    await asyncio.sleep(0.02)
+    assert one.cache_contains(2)
+    assert one.cache_contains(3)
+    assert runs == [(3,)]  # 1 was the other's
+
+
 async def test_a_refresh_runs_though_the_second_tier_has_a_value_C6(
     twins: Twins,
 ) -> None:
@@ -329,7 +345,8 @@ async def test_where_is_refused_with_the_remedy_F5(twins: Twins) -> None:
     function, _ = twins.counted()
     await function(1)
     with pytest.raises(
-        RuntimeError, match=r"app\.load, which has a tier.*cache_invalidate or cache_clear"
+        RuntimeError,
+        match=r"app\.load, which has a tier.*cache_invalidate or cache_clear",
     ):
         function.cache_invalidate_where(lambda key: True)
     assert function.cache_contains(1)

@@ -188,9 +188,12 @@ class Unequal:
     def __eq__(self, other: object) -> Any:
         if self.how == "raises":
             raise LookupError
-        return {"no bool": "yes", "one": 1, "never": False, "undecided": NotImplemented}[
-            self.how
-        ]
+        return {
+            "no bool": "yes",
+            "one": 1,
+            "never": False,
+            "undecided": NotImplemented,
+        }[self.how]
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -30,10 +30,26 @@ async def load(key: int) -> int:
         ({"namespace": "a b"}, ValueError, r"namespace .* not 'a b': pass a name"),
         ({"namespace": "a{b}"}, ValueError, r"namespace .* not 'a\{b\}': pass a name"),
         ({"namespace": "a\n"}, ValueError, r"namespace .* not 'a\\n': pass a name"),
-        ({"lease": "5"}, TypeError, r"lease must be a number of seconds, not '5': pass"),
-        ({"lease": True}, TypeError, r"lease must be a number of seconds, not True: pass"),
-        ({"lease": 0}, ValueError, r"lease must be a finite .* from 0.001 up, not 0: leave"),
-        ({"lease": -1}, ValueError, r"lease must be a finite .* from 0.001 up, not -1: leave"),
+        (
+            {"lease": "5"},
+            TypeError,
+            r"lease must be a number of seconds, not '5': pass",
+        ),
+        (
+            {"lease": True},
+            TypeError,
+            r"lease must be a number of seconds, not True: pass",
+        ),
+        (
+            {"lease": 0},
+            ValueError,
+            r"lease must be a finite .* from 0.001 up, not 0: leave",
+        ),
+        (
+            {"lease": -1},
+            ValueError,
+            r"lease must be a finite .* from 0.001 up, not -1: leave",
+        ),
         ({"lease": float("inf")}, ValueError, r"lease must be .* not inf: leave"),
         ({"lease": float("nan")}, ValueError, r"lease must be .* not nan: "),
         ({"lease": 0.0001}, ValueError, r"lease must be .* not 0\.0001: leave"),
@@ -44,10 +60,26 @@ async def load(key: int) -> int:
         ({"max_bytes": True}, TypeError, r"max_bytes must be an int, not True: pass"),
         ({"max_bytes": 0}, ValueError, r"max_bytes must be 1 or more, not 0: pass"),
         ({"encode": 5}, TypeError, r"encode must be callable, not 5: pass a function"),
-        ({"decode": "a"}, TypeError, r"decode must be callable, not 'a': pass a function"),
-        ({"encode": repr}, ValueError, r"encode=<.* and decode=<.*: pass both, or neither"),
-        ({"decode": eval}, ValueError, r"encode=<.* and decode=<built-in.*: pass both, or neither"),
-        ({"check": "no"}, TypeError, r"check must be a bool, not 'no': pass True or False"),
+        (
+            {"decode": "a"},
+            TypeError,
+            r"decode must be callable, not 'a': pass a function",
+        ),
+        (
+            {"encode": repr},
+            ValueError,
+            r"encode=<.* and decode=<.*: pass both, or neither",
+        ),
+        (
+            {"decode": eval},
+            ValueError,
+            r"encode=<.* and decode=<built-in.*: pass both, or neither",
+        ),
+        (
+            {"check": "no"},
+            TypeError,
+            r"check must be a bool, not 'no': pass True or False",
+        ),
     ],
 )
 def test_bad_options_name_option_value_and_remedy_F1(
@@ -78,7 +110,9 @@ def test_what_is_no_client_is_told_what_to_pass_F1(wrong: Any, error: Any) -> No
 def test_a_client_itself_is_told_that_it_belongs_to_one_loop_F1() -> None:
     from redis.asyncio import Redis
 
-    with pytest.raises(TypeError, match=r"not a Redis: a client belongs to one event loop"):
+    with pytest.raises(
+        TypeError, match=r"not a Redis: a client belongs to one event loop"
+    ):
         RedisTier(Redis(), namespace="v1")  # type: ignore[arg-type]
 
 
@@ -107,10 +141,22 @@ def test_seconds_are_taken_as_timedelta_F1() -> None:
         ({"tier": "redis://cache"}, TypeError, r"tier must be .* not a str: pass"),
         ({"tier": RedisTier}, TypeError, r"tier must be .* not <class .*: pass"),
         ({"ttl": None}, ValueError, r"tier=<RedisTier.* ttl .* not None: .*pass a ttl"),
-        ({"ttl": 0}, ValueError, r"tier=<RedisTier.* ttl above 0, not 0.*: .*pass a ttl"),
+        (
+            {"ttl": 0},
+            ValueError,
+            r"tier=<RedisTier.* ttl above 0, not 0.*: .*pass a ttl",
+        ),
         ({"ttl": float("inf")}, ValueError, r"tier=<RedisTier.* not inf: .*pass a ttl"),
-        ({"maxsize": 0}, ValueError, r"tier=<RedisTier.* maxsize=0.*: leave one of them"),
-        ({"maxsize": -1}, ValueError, r"tier=<RedisTier.* maxsize=0.*: leave one of them"),
+        (
+            {"maxsize": 0},
+            ValueError,
+            r"tier=<RedisTier.* maxsize=0.*: leave one of them",
+        ),
+        (
+            {"maxsize": -1},
+            ValueError,
+            r"tier=<RedisTier.* maxsize=0.*: leave one of them",
+        ),
     ],
 )
 def test_what_a_tier_needs_is_told_F1(options: Any, error: Any, message: str) -> None:

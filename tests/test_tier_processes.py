@@ -223,6 +223,23 @@ def test_a_loop_that_was_blocked_past_its_lease_cannot_store_F3(
     assert third.runs == []
 
 
+@pytest.mark.parametrize("change", ["invalidate", "put", "clear"])
+def test_a_run_that_has_not_heard_of_a_change_cannot_undo_it_F3(
+    workers: Workers, server: Server, namespace: str, change: str
+) -> None:
+    holder, other, third = workers.get(3, server, namespace, lease=LONG)
+    old = holder.start("call", 1)
+    holder.wait_for_runs()
+    blocked = holder.start("block_and_succeed", 0.3, 1, "old")
+    make_change(other, change)
+    assert results(blocked, old) == [None, "old"]
+    new = third.start("call", 1)
+    if change != "put":
+        third.wait_for_runs()
+        third.do("succeed", 1, "new")
+    assert results(new) == ["new"]
+
+
 def test_a_store_past_the_lease_is_refused_though_nobody_has_taken_over_F3(
     workers: Workers, server: Server, namespace: str
 ) -> None:

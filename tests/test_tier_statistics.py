@@ -166,7 +166,9 @@ async def test_the_report_tells_of_the_second_tier_F11(twins: Twins) -> None:
     assert lines[-1] == "tier up: 0 hits, 1 misses, 0 waits, 0 refused, 0 errors"
     assert report.startswith("1 calls, 0.0% hits")
     many = function.cache_stats()._replace(tier_up=False, tier_waits=1234)
-    assert str(many).endswith("tier down: 0 hits, 1 misses, 1,234 waits, 0 refused, 0 errors")
+    assert str(many).endswith(
+        "tier down: 0 hits, 1 misses, 1,234 waits, 0 refused, 0 errors"
+    )
 
 
 async def test_instances_are_added_up_F11(twins: Twins) -> None:

@@ -187,9 +187,11 @@ async def test_garbage_under_a_value_key_is_a_miss_and_replaced_F8(
     assert not caplog.records
 
 
-@pytest.mark.parametrize("how", ["list", "hash", "without deadline"])
+@pytest.mark.parametrize(
+    "how", ["list", "hash", "without deadline", "", "garbage", b"\xff" * 40]
+)
 async def test_garbage_under_a_lease_key_keeps_nobody_waiting_F8(
-    twins: Twins, client: Any, how: str
+    twins: Twins, client: Any, how: Any
 ) -> None:
     gate = asyncio.get_running_loop().create_future()
 
@@ -349,9 +351,7 @@ async def test_a_forged_failure_runs_nothing_F10(twins: Twins, client: Any) -> N
         def __init__(self, *args: Any) -> None:
             made.append(args)
 
-    maker = twins.returning(
-        NotFoundError("it", code=1), error_ttl={NotFoundError: 50}
-    )
+    maker = twins.returning(NotFoundError("it", code=1), error_ttl={NotFoundError: 50})
     await outcome(maker(1))
     (key,) = entry_keys(client, twins.namespace)
     packed = client.get(key)

@@ -111,7 +111,7 @@ if value and (type(value) == 'table' or ARGV[3] == '0') then
   redis.call('DEL', KEYS[1])
 end
 local lease = redis.pcall('GET', KEYS[2])
-if type(lease) == 'string' then
+if type(lease) == 'string' and string.find(lease, '^%x+%+?$') then
   local left = redis.call('PTTL', KEYS[2])
   if string.sub(lease, 1, #ARGV[1]) == ARGV[1] then
     redis.call('PEXPIRE', KEYS[2], ARGV[2])

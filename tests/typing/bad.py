@@ -12,6 +12,7 @@ from async_lru import (
     alru_cache,
     batched,
 )
+from async_lru.redis import RedisTier
 
 
 @alru_cache
@@ -182,3 +183,23 @@ async def bad() -> None:
     loaded: int = await load_one(1)
     batched(max_size="5")
     batched()(plain)
+    alru_cache(ttl=1, tier="redis://cache")
+    alru_cache(ttl=1, tier=RedisTier)
+    alru_cache(coroutine_function, ttl=1, tier="redis://cache")
+    RedisTier("redis://cache")
+    RedisTier("redis://cache", "v1")
+    RedisTier(namespace="v1")
+    RedisTier(5, namespace="v1")
+    RedisTier(b"redis://cache", namespace="v1")
+    RedisTier("redis://cache", namespace=5)
+    RedisTier("redis://cache", namespace="v1", lease="5")
+    RedisTier("redis://cache", namespace="v1", timeout=None)
+    RedisTier("redis://cache", namespace="v1", max_bytes="1")
+    RedisTier("redis://cache", namespace="v1", encode="json", decode=bytes.decode)
+    RedisTier("redis://cache", namespace="v1", encode=str.encode, decode=5)
+    RedisTier("redis://cache", namespace="v1", encode=life_of_text, decode=bytes.decode)
+    RedisTier("redis://cache", namespace="v1", check="no")
+    RedisTier("redis://cache", namespace="v1", unknown=1)
+    await function.cache_settled(1)
+    settled: int = await function.cache_settled()
+    function.cache_stats().tier_misses.missing

@@ -19,6 +19,7 @@ from async_lru import (
     batched,
     by_value,
 )
+from async_lru.redis import RedisTier
 
 if sys.version_info >= (3, 11):
     from typing import assert_type
@@ -336,3 +337,60 @@ async def use_extensions(owner: Owner) -> None:
     assert_type(await load_list(1), str)
     assert_type(await load_dict(1), float)
     assert_type(await owner.load(1), str)
+
+
+# The second tier
+
+
+def encode(result: bytes) -> bytes:
+    return result
+
+
+def decode(packed: bytes) -> bytes:
+    return packed
+
+
+tier = RedisTier("redis://cache", namespace="v1")
+tier_with_options = RedisTier(
+    lambda: object(),
+    namespace="v1",
+    lease=10,
+    timeout=0.5,
+    max_bytes=1000,
+    encode=encode,
+    decode=decode,
+    check=False,
+)
+
+
+@alru_cache(ttl=60, tier=tier)
+async def tiered(number: int) -> bytes:
+    return bytes(number)
+
+
+@alru_cache(maxsize=None, ttl=life_of, tier=tier_with_options, shared=True)
+async def tiered_with_life(number: int) -> bytes:
+    return bytes(number)
+
+
+in_place_with_tier = alru_cache(plain, ttl=60, tier=tier)
+without_tier = alru_cache(plain, tier=None)
+
+
+class HasTier:
+    @alru_cache(ttl=60, tier=tier, per_instance=True, ignore=("self",))
+    async def method(self, number: int) -> str:
+        return str(number)
+
+
+async def use_tier(has_tier: HasTier) -> None:
+    assert_type(await tiered(1), bytes)
+    assert_type(await tiered_with_life(number=1), bytes)
+    assert_type(await in_place_with_tier(1, "a"), bool)
+    assert_type(await has_tier.method(1), str)
+    await tiered.cache_settled()
+    await has_tier.method.cache_settled()
+    await bare.cache_settled()
+    assert_type(tiered.cache_stats().tier_hits, int)
+    assert_type(tiered.cache_stats().tier_up, bool | None)
+    assert_type(tier, RedisTier)
