@@ -48,8 +48,8 @@ async def process() -> AsyncIterator[Callable[..., Made]]:
     yield make
     for function in made:
         await function.cache_close()
-    await asyncio.sleep(0)
-    assert not asyncio.all_tasks() - before - {asyncio.current_task()}
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left
 
 
 # A cluster
