@@ -36,7 +36,8 @@ class TieredCache(TimedCache):
         self.tier = tier
         #: What messages of this cache are signed with.
         self.origin = new_token()
-        self._copies = Copies(lambda key: self.values.get(key, MISSING) is not MISSING)
+        values = self.values  # not through self, which would be a cycle
+        self._copies = Copies(lambda key: values.get(key, MISSING) is not MISSING)
         #: Of runs that are just about to end.
         self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
         #: Of runs in flight.
@@ -97,7 +98,10 @@ class TieredCache(TimedCache):
         load = self._loads[run] = Load(self, run, self.hash_of(run.key))
         if refresh:
             load.refresh()
-        return await load.outcome_of(self._function, args, kwargs)
+        try:
+            return await load.outcome_of(self._function, args, kwargs)
+        finally:
+            del self._loads[run]  # it refers to the run, which would keep both there
 
     def ask(
         self,

@@ -92,6 +92,7 @@ class Load:
             return _told(found)
         finally:
             link.watches.remove(self._watch)
+            found = None  # a failure's traceback holds this frame
 
     # Asking
 

@@ -172,7 +172,10 @@ return 1
 #: Keys: generation. Arguments: the new one.
 GENERATION: Final = _script("""
 local generation = redis.pcall('GET', KEYS[1])
-if type(generation) == 'string' and #generation == #ARGV[1] then return generation end
+if type(generation) == 'string' and #generation == #ARGV[1] and
+   string.find(generation, '^%x+$') then
+  return generation
+end
 if redis.pcall('SET', KEYS[1], ARGV[1]).err then return false end
 return ARGV[1]
 """)

@@ -53,11 +53,19 @@ class Watch:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def end(self) -> None:
+        """Refer to the run no more, which refers to this."""
+        self._on_change = _ignore
+
     async def wait(self, loop: AbstractEventLoop, seconds: float) -> None:
         """Wait until something was heard since ``reset``, at most so long."""
         if not self._is_told:
             self._waiter = loop.create_future()
             await within(self._waiter, seconds)
+
+
+def _ignore() -> None:
+    """Do nothing about a change."""
 
 
 class Watches:
@@ -76,6 +84,7 @@ class Watches:
 
     def remove(self, watch: Watch) -> None:
         """Let it hear no more."""
+        watch.end()
         by_hash = self._by_function[watch.function]
         by_hash[watch.hash].remove(watch)
         if not by_hash[watch.hash]:
