@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from async_lru._runs import Function, Run
 
 from ._codecs import UnreadableError, pack_failure
-from ._link import Link, UnavailableError
+from ._commands import UnavailableError
+from ._link import Link
 from ._protocol import (
     ACQUIRE,
     RELEASE,
@@ -111,47 +112,46 @@ class Load:
             if cache.tier.pending.has(cache.name, self._hash):
                 await self._settle(link)
             self._watch.reset()
+            asked = cache.time()
+            any_value = self._any_value
             try:
-                generation, names = await link.names(cache.name, self._hash)
-                self._generation = generation
-                asked = cache.time()
-                lease = int(cache.tier.lease * 1000)
-                wanted = "0" if self._any_value else "1"
-                try:
-                    reply = await link.run(
-                        ACQUIRE, [*names], self._token, lease, wanted
-                    )
-                except asyncio.CancelledError:
-                    await self._release(link, names)  # it may be ours
-                    raise
-                except UnavailableError:  # here, too
-                    link.owe(names.lease, self._token, self._message(Kind.RELEASED))
-                    raise
+                names, reply = await self._acquire(link)
             except UnavailableError:
                 cache.count("errors")
                 raise
             if reply is None:
-                if self._watch.is_outdated(self._token):
-                    continue  # it may have been cleared: these names are nobody's then
-                cache.count("misses")
-                return names
-            if isinstance(reply, int):
+                if not self._watch.is_outdated(self._token):
+                    cache.count("misses")
+                    return names
+                # It may have been cleared: these names are nobody's then.
+            elif isinstance(reply, int):
                 if not has_waited:
                     cache.count("waits")
                 has_waited = True
                 await self._wait(link, reply)
-                continue
-            if not self._any_value and wanted == "0":
-                continue  # a refresh has joined meanwhile
-            try:
+            elif (
+                self._any_value or not any_value
+            ):  # else a refresh has joined meanwhile
                 found = self._read(reply, asked)
-            except UnreadableError:
-                cache.count("errors")
-                self._any_value = False
-                continue
-            if found is not None:
-                cache.count("hits")
-                return found
+                if found is not None:
+                    return found
+
+    async def _acquire(self, link: Link) -> tuple[Names, Any]:
+        """Ask for the value or the lease; return the names and the answer."""
+        cache = self._cache
+        self._generation, names = await link.generations.names(cache.name, self._hash)
+        lease = int(cache.tier.lease * 1000)
+        wanted = "0" if self._any_value else "1"
+        try:
+            return names, await link.commands.run(
+                ACQUIRE, [*names], self._token, lease, wanted
+            )
+        except asyncio.CancelledError:
+            await self._release(link, names)  # it may be ours
+            raise
+        except UnavailableError:  # here, too
+            link.teller.owe(names.lease, self._token, self._message(Kind.RELEASED))
+            raise
 
     async def _wait(self, link: Link, milliseconds: int) -> None:
         """Wait until the lease of another run ends, or that run has."""
@@ -174,7 +174,7 @@ class Load:
             raise UnavailableError
 
     def _read(self, reply: Any, asked: float) -> Any:
-        """Return the result and the failure that were found, or None if they are over."""
+        """Return the result and the failure that were found; None if they are no use."""
         cache = self._cache
         packed, left = reply
         if isinstance(packed, str):
@@ -183,7 +183,13 @@ class Load:
         end = asked + left / 1000
         if self._watch.is_outdated(version) or end <= cache.time():
             return None
-        found = cache.tier.codec.unpack(packed[TOKEN_SIZE:], cache.failures_kept)
+        try:
+            found = cache.tier.codec.unpack(packed[TOKEN_SIZE:], cache.failures_kept)
+        except UnreadableError:
+            cache.count("errors")
+            self._any_value = False
+            return None
+        cache.count("hits")
         cache.note_outcome(self._run, Outcome(self._hash, version, end, loads=0))
         return found
 
@@ -263,7 +269,7 @@ class Load:
         cache = self._cache
         message = self._message(Kind.STORED)
         try:
-            stored = await link.run(
+            stored = await link.commands.run(
                 STORE,
                 [*names],
                 self._token,
@@ -299,10 +305,12 @@ class Load:
         message = self._message(Kind.RELEASED)
         channel = self._cache.tier.keyspace.channel
         try:
-            await link.run(RELEASE, [names.lease], self._token, channel, message.pack())
+            await link.commands.run(
+                RELEASE, [names.lease], self._token, channel, message.pack()
+            )
         except UnavailableError:
             self._cache.count("errors")
-            link.owe(names.lease, self._token, message)
+            link.teller.owe(names.lease, self._token, message)
 
     def _message(self, kind: Kind) -> Message:
         cache = self._cache
@@ -346,7 +354,9 @@ class Renewal:
     async def _send(self) -> None:
         milliseconds = int(self._lease * 1000)
         try:
-            await self._link.run(RENEW, [self._names.lease], self._token, milliseconds)
+            await self._link.commands.run(
+                RENEW, [self._names.lease], self._token, milliseconds
+            )
         except UnavailableError:  # the next may succeed
             pass
 

@@ -1,0 +1,134 @@
+"""What a loop tells the server: changes that were made here, and leases to be given back."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from ._commands import Commands, UnavailableError
+from ._protocol import CHANGE, CLEAR, RELEASE, Keyspace, Kind, Message, new_token
+from ._waiting import call_in_loop
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from ._generations import Generations
+    from ._pending import Change, Pending
+
+#: Leases that are given back when contact was made again; the others end by themselves.
+MOST_OWED: Final = 1000
+
+
+class Teller:
+    """Tells the server of what is pending in the process, as soon as there is contact."""
+
+    def __init__(
+        self,
+        loop: "AbstractEventLoop",
+        commands: Commands,
+        generations: "Generations",
+        pending: "Pending",
+        keyspace: Keyspace,
+    ) -> None:
+        self._loop = loop
+        self._commands = commands
+        self._generations = generations
+        self._pending = pending
+        self._keyspace = keyspace
+        self._changed = asyncio.Event()
+        self._owed: dict[str, tuple[str, Message]] = {}
+
+    # Changes
+
+    def wake(self) -> None:
+        """Have the server told of what was changed, from any thread."""
+        call_in_loop(self._loop, self._changed.set)
+
+    async def tell_changes_as_they_come(self) -> None:
+        """Tell the server whenever something was changed, for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self.tell_changes()
+
+    async def tell_changes(self) -> None:
+        """Tell the server of what was changed, until nothing is left to be told."""
+        while changes := self._pending.take():
+            tasks = [self._commands.start(self._tell(change)) for change in changes]
+            try:
+                await asyncio.wait(tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                self._pending.put_back(changes)
+            for task in tasks:
+                task.result()
+
+    async def _tell(self, change: "Change") -> None:
+        """Tell the server of a change until it has acknowledged it."""
+        if change.target[1] is None:
+            await self._tell_of_all(change)
+        else:
+            await self._tell_of_one(change)
+        self._pending.acknowledge(change)
+
+    async def _tell_of_all(self, change: "Change") -> None:
+        function, _ = change.target
+        token = new_token()
+        message = Message(Kind.CLEARED, change.origin, token, token, "*", function)
+        turn = self._generations.turn
+        found = await self._commands.run_now(
+            CLEAR,
+            [self._keyspace.generation(function)],
+            token,
+            self._keyspace.channel,
+            message.pack(),
+        )
+        self._generations.note(function, found, turn)
+
+    async def _tell_of_one(self, change: "Change") -> None:
+        function, _ = change.target
+        generation = self._generations.get(function)
+        if generation is None:
+            generation = await self._generations.ask(function, new_token())
+        told = None
+        while told != generation:
+            told = generation
+            await self._tell_of_entry(change, told)
+            # Somebody may have begun a new one, if the server has lost the old one.
+            generation = await self._generations.ask(function, told)
+
+    async def _tell_of_entry(self, change: "Change", generation: str) -> None:
+        function, hash_ = change.target
+        assert hash_ is not None
+        names = self._keyspace.entry(function, generation, hash_)
+        message = Message(
+            Kind.CHANGED, change.origin, change.version, generation, hash_, function
+        )
+        rest = [self._keyspace.channel, message.pack()]
+        value, left = change.value()
+        packed = change.version.encode() + value if value else b""
+        # The server may do what we do not hear of, and others may change the entry then:
+        # to put the value once more would undo that.
+        change.forget_value()
+        try:
+            await self._commands.run_now(CHANGE, [*names], packed, left, *rest)
+        except UnavailableError as error:
+            if not value or not error.is_refusal:
+                raise
+            # There is no room for it.
+            await self._commands.run_now(CHANGE, [*names], b"", 0, *rest)
+
+    # Leases
+
+    def owe(self, lease: str, token: str, message: Message) -> None:
+        """Give back a lease that may be held, as soon as there is contact again."""
+        if not self._commands.are_sent and len(self._owed) < MOST_OWED:
+            self._owed[lease] = token, message
+
+    async def give_back(self) -> None:
+        """Give back what runs could not that ended without the server."""
+        channel = self._keyspace.channel
+        for lease, (token, message) in list(self._owed.items()):
+            await self._commands.run_now(
+                RELEASE, [lease], token, channel, message.pack()
+            )
+            del self._owed[lease]
