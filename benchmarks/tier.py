@@ -71,7 +71,7 @@ def tiered(url: str, namespace: str, **options: Any) -> Any:
 
 async def times(call: Callable[[int], Any], first: int) -> float:
     """Return the median of the seconds that calls take."""
-    taken = []
+    taken: list[float] = []
     for key in range(first, first + CALLS):
         begun = time.perf_counter()
         await call(key)
@@ -85,13 +85,18 @@ async def costs(url: str) -> dict[str, float]:
     client = client_of(url)
     await client.set("value", json.dumps(VALUE))
     best: dict[str, float] = {}
+
+    def get(_: int) -> Any:
+        return client.get("value")
+
+    calls: dict[str, Callable[[int], Any]] = {
+        "GET": get,
+        "miss with its store": one,
+        "second-tier hit": other,
+    }
     for turn in range(ROUNDS):
         first = turn * CALLS
-        for name, call in (
-            ("GET", lambda _: client.get("value")),
-            ("miss with its store", one),
-            ("second-tier hit", other),
-        ):
+        for name, call in calls.items():
             cost = await times(call, first) * 1e6
             best[name] = min(best.get(name, cost), cost)
     assert one.cache_stats().loads == ROUNDS * CALLS
@@ -163,7 +168,8 @@ async def wake(url: str) -> tuple[float, float]:
 
     cached = waiting(url, work)
     waiter = await spawn("--waiter", url)
-    woken, gets = [], []
+    woken: list[float] = []
+    gets: list[float] = []
     for key in range(ROUNDS * 2):
         run = asyncio.ensure_future(cached(key))
         await asyncio.sleep(WORK / 5)

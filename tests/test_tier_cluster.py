@@ -23,6 +23,12 @@ from servers import MISSING, PROGRAMS, Server, free_port, served
 
 pytestmark = pytest.mark.skipif(not NAMES, reason=MISSING)
 
+#: Tests run on one of the programs, and in check-more on all.
+FIRST = [
+    pytest.param(name, marks=pytest.mark.more if number else ())
+    for number, name in enumerate(NAMES)
+]
+
 Made = tuple[AlruCacheWrapper[..., Any], list[Any]]
 
 
@@ -48,8 +54,8 @@ async def process() -> AsyncIterator[Callable[..., Made]]:
     yield make
     for function in made:
         await function.cache_close()
-    await asyncio.sleep(0)
-    assert not asyncio.all_tasks() - before - {asyncio.current_task()}
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left
 
 
 # A cluster
@@ -57,13 +63,7 @@ async def process() -> AsyncIterator[Callable[..., Made]]:
 SLOTS = 16384
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.more if number else ())
-        for number, name in enumerate(NAMES)
-    ],
-)
+@pytest.fixture(scope="module", params=FIRST)
 def cluster(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
     """Three nodes that have a third of the slots each."""
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
@@ -182,7 +182,7 @@ async def test_node_that_does_not_answer_raises_into_no_call_F7(
 # Sentinel
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=FIRST)
 def watched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server that a sentinel knows as "cache"; the sentinel's port is ``sentinel``."""
     with served(request.param) as server:
@@ -293,6 +293,7 @@ async def test_tier_speaks_tls_F1(process: Any, private: Any) -> None:
     await until(lambda: not other.cache_contains(1))
 
 
+@pytest.mark.more
 async def test_certificate_that_nobody_has_signed_is_refused_F7(
     process: Any, private: Any
 ) -> None:
@@ -305,9 +306,7 @@ async def test_certificate_that_nobody_has_signed_is_refused_F7(
 # Users
 
 #: What a user of the server needs to be allowed, as the documentation tells.
-COMMANDS = (
-    "evalsha eval get set del exists setrange pttl pexpire publish subscribe ping".split()
-)
+COMMANDS = "evalsha eval get set del exists setrange pttl pexpire publish subscribe ping".split()
 
 
 class Users:
@@ -325,7 +324,7 @@ class Users:
             )
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=FIRST)
 def guarded(request: pytest.FixtureRequest) -> Iterator[Server]:
     with served(request.param) as server:
         yield server
@@ -398,6 +397,7 @@ async def test_user_needs_each_command_and_without_one_no_call_fails_F7(
     assert not await works(process, users)
 
 
+@pytest.mark.more
 async def test_user_without_the_keys_is_an_outage_F7(
     process: Any, users: Users
 ) -> None:
@@ -405,6 +405,7 @@ async def test_user_without_the_keys_is_an_outage_F7(
     assert not await works(process, users)
 
 
+@pytest.mark.more
 async def test_user_without_the_channel_is_an_outage_F7(
     process: Any, users: Users
 ) -> None:
@@ -417,9 +418,7 @@ async def test_wrong_password_is_an_outage_that_tells_no_password_F7(
     process: Any, users: Users, wrong: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await users.allow(*rules())
-    url = users.url.replace(
-        "secret" if wrong == "password" else users.name, "hunter2"
-    )
+    url = users.url.replace("secret" if wrong == "password" else users.name, "hunter2")
     load, _ = process(url)
     assert await load(1) == "1#1"
     await until(lambda: is_up(load) is False)
@@ -479,7 +478,7 @@ async def test_arguments_are_not_readable_on_the_server_F9(
         b"0123456789abcdefe[]",
         b'0123456789abcdefe{"type":"builtins.SystemExit","args":[1],"attributes":{}}',
         b'0123456789abcdefe{"type":"builtins.eval","args":["1"],"attributes":{}}',
-        b'0123456789abcdefv' + b"[" * 100_000,
+        b"0123456789abcdefv" + b"[" * 100_000,
         b"\xff" * 40,
     ],
     ids=lambda garbage: repr(garbage[:24]),
@@ -556,4 +555,3 @@ async def test_messages_of_strangers_are_ignored_F7(
     assert is_up(load)
     assert load.cache_contains(1)
     assert load.cache_stats().tier_errors == 0
-

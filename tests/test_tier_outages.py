@@ -120,7 +120,6 @@ async def process(reports: list[str], namespace: str) -> AsyncIterator[Make]:
         await function.cache_close()
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not left
-    gc.collect()
     assert reports == []
 
 
@@ -196,12 +195,13 @@ async def test_client_that_cannot_be_made_raises_into_no_call_F7(
 
     load, _ = process(fail, timeout=0.1)
     assert await load(1) == "1#1"
-    await asyncio.sleep(1.2)  # it is tried again
+    await asyncio.sleep(0.8)  # it is tried again
     assert await load(1) == "1#1"
     assert len(caplog.records) == 1
     assert "ValueError" in caplog.text
 
 
+@pytest.mark.more
 async def test_server_that_is_none_raises_into_no_call_F7(
     process: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -214,7 +214,7 @@ async def test_server_that_is_none_raises_into_no_call_F7(
         port = listener.sockets[0].getsockname()[1]
         load, _ = process(f"redis://127.0.0.1:{port}", timeout=0.1)
         assert await load(1) == "1#1"
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(0.8)
     assert len(caplog.records) == 1
 
 
@@ -274,20 +274,23 @@ async def test_calls_that_were_sent_before_the_outage_pay_one_timeout_together_F
     server.thaw()
 
 
+@pytest.mark.parametrize(
+    "seconds",
+    [0.25, *(pytest.param(n, marks=pytest.mark.more) for n in (0.21, 0.32, 0.5, 2.5))],
+)
 async def test_loop_that_was_blocked_past_the_timeout_finds_the_answer_F7(
-    process: Make, proxy: Proxy, caplog: pytest.LogCaptureFixture
+    process: Make, proxy: Proxy, seconds: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     load, _ = process(proxy.url, timeout=0.2)
     await load(0)
-    for key, seconds in enumerate((0.22, 0.25, 0.32, 0.5, 1.0, 2.5), 1):
-        sent = proxy.count(b"EVALSHA")
-        call = asyncio.ensure_future(load(key))
-        while proxy.count(b"EVALSHA") == sent:
-            await asyncio.sleep(0)
-        time.sleep(seconds)  # the answer comes meanwhile
-        await call
+    sent = proxy.count(b"EVALSHA")
+    call = asyncio.ensure_future(load(1))
+    while proxy.count(b"EVALSHA") == sent:
+        await asyncio.sleep(0)
+    time.sleep(seconds)  # the answer comes meanwhile
+    await call
     assert load.cache_stats().tier_errors == 0
-    assert load.cache_stats().tier_misses == 7
+    assert load.cache_stats().tier_misses == 2
     assert caplog.records == []
 
 
@@ -312,9 +315,10 @@ async def test_thousands_of_misses_at_once_are_no_outage_F7(
 ) -> None:
     load, runs = process(lasting.url)
     other, others = process(lasting.url)
-    found = await asyncio.gather(*(load(key) for key in range(1500)))
-    assert len(runs) == len(set(found)) == 1500
-    assert await asyncio.gather(*(other(key) for key in range(1500))) == found
+    found = await asyncio.gather(*(load(key) for key in range(1001)))
+    assert len(runs) == len(set(found)) == 1001
+    again = await asyncio.gather(*(other(key) for key in range(0, 1001, 10)))
+    assert again == found[::10]
     assert others == []
     assert load.cache_stats().tier_errors == other.cache_stats().tier_errors == 0
     assert caplog.records == []
@@ -324,6 +328,7 @@ async def test_thousands_of_misses_at_once_are_no_outage_F7(
 # A server that has forgotten, or has no room
 
 
+@pytest.mark.more
 async def test_restart_of_the_server_drops_what_may_have_been_missed_F7(
     process: Make, server: Server
 ) -> None:
@@ -390,7 +395,7 @@ async def test_run_that_lost_its_lease_to_flushall_is_not_kept_F3(
     assert await keys_like(store, "*:value") == []
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=PROGRAMS)
 def full(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server that has no room for anything when ``fill`` has been called."""
     with served(request.param, "--maxmemory-policy", "noeviction") as server:
@@ -477,7 +482,7 @@ async def test_new_process_on_a_full_empty_server_invalidates_F7(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROGRAMS)
 async def test_server_that_evicts_the_generation_loses_no_invalidation_F5(
     process: Make, name: str
 ) -> None:
@@ -557,7 +562,7 @@ async def test_connections_that_are_cut_are_made_again_F7(
     assert runs == [1]
 
 
-@pytest.fixture(params=["no retries", "retries"])
+@pytest.fixture(params=["retries", pytest.param("no retries", marks=pytest.mark.more)])
 def client_of(request: pytest.FixtureRequest) -> Callable[[Proxy], Any]:
     """Make what RedisTier takes: a URL, or a client with redis-py's own defaults."""
 
@@ -587,7 +592,10 @@ async def test_what_was_missed_when_the_subscription_was_cut_is_dropped_F7(
     assert await load(1) == await other(1) != "1#1"
 
 
-@pytest.mark.parametrize("direction", ["up", "down", "both"])
+@pytest.mark.parametrize(
+    "direction",
+    ["both", *(pytest.param(way, marks=pytest.mark.more) for way in ("up", "down"))],
+)
 async def test_black_hole_costs_one_timeout_F7(
     process: Make, proxy: Proxy, direction: str
 ) -> None:
@@ -604,6 +612,7 @@ async def test_black_hole_costs_one_timeout_F7(
     await until(lambda: is_up(load))
 
 
+@pytest.mark.more
 async def test_black_hole_of_the_subscription_is_noticed_by_a_ping_F7(
     process: Make, proxy: Proxy, lasting: Server
 ) -> None:
@@ -619,7 +628,9 @@ async def test_black_hole_of_the_subscription_is_noticed_by_a_ping_F7(
     assert not load.cache_contains(1)
 
 
-@pytest.mark.parametrize("direction", ["delay_up", "delay_down"])
+@pytest.mark.parametrize(
+    "direction", ["delay_down", pytest.param("delay_up", marks=pytest.mark.more)]
+)
 async def test_late_answers_are_not_taken_for_others_F7(
     process: Make, proxy: Proxy, store: Any, direction: str
 ) -> None:
@@ -639,7 +650,7 @@ async def test_slow_server_within_the_timeout_is_used_F7(
 ) -> None:
     load, runs = process(proxy.url, timeout=2.0)
     other, _ = process(lasting.url)
-    proxy.delay_up = proxy.delay_down = 0.05
+    proxy.delay_up = proxy.delay_down = 0.01
     await other(1)
     assert await load(1) == "1#1"
     assert runs == []
@@ -787,8 +798,10 @@ async def test_changes_that_a_frozen_server_does_not_acknowledge_report_nothing_
     await until(lambda: len(caplog.records) == 2)
     messages = [(record.levelname, record.exc_info) for record in caplog.records]
     assert messages == [("WARNING", None), ("INFO", None)]
+    gc.collect()  # reports errors that nobody has retrieved
 
 
+@pytest.mark.more
 async def test_waiting_for_changes_to_settle_can_be_given_up_F5(
     process: Make, proxy: Proxy
 ) -> None:
@@ -806,7 +819,7 @@ async def test_waiting_for_changes_to_settle_can_be_given_up_F5(
 # Runs and outages
 
 
-@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("changed", [True, pytest.param(False, marks=pytest.mark.more)])
 async def test_run_that_lasts_longer_than_an_outage_F7(
     process: Make, proxy: Proxy, lasting: Server, store: Any, changed: bool
 ) -> None:
@@ -845,6 +858,7 @@ async def test_run_that_begins_in_an_outage_and_ends_after_it_is_not_kept_F7(
     assert await keys_like(store, "*") == []
 
 
+@pytest.mark.more
 async def test_run_that_ends_in_an_outage_is_kept_for_a_moment_F7(
     process: Make, proxy: Proxy, lasting: Server
 ) -> None:
@@ -957,6 +971,7 @@ async def test_cancellation_of_many_calls_shifts_no_answer_F7(
     assert await keys_like(store, "*:lease") == []
 
 
+@pytest.mark.more
 async def test_cancellation_while_the_first_connection_is_made_F7(
     process: Make, proxy: Proxy, store: Any
 ) -> None:
@@ -1008,9 +1023,7 @@ async def test_cancellation_in_an_outage_takes_a_few_timeouts_F7(
 # The end
 
 
-async def test_closing_in_an_outage_gives_up_F13(
-    process: Make, server: Server
-) -> None:
+async def test_closing_in_an_outage_gives_up_F13(process: Make, server: Server) -> None:
     load, runs = process(server.url, timeout=0.2)
     await load(0)
     server.freeze()
@@ -1026,7 +1039,7 @@ async def test_closing_while_down_gives_up_F13(process: Make) -> None:
     await asyncio.wait_for(load.cache_close(), 10)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.005, 0.02, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.1])
 async def test_closing_while_connecting_leaves_nothing_F13(
     process: Make, proxy: Proxy, delay: float
 ) -> None:
@@ -1041,7 +1054,7 @@ async def test_closing_while_connecting_leaves_nothing_F13(
 async def test_closing_at_any_moment_returns_F13(
     process: Make, lasting: Server
 ) -> None:
-    for steps in range(120):
+    for steps in range(0, 120, 2):
         load, _ = process(lasting.url)
         call = asyncio.ensure_future(load(0))
         for _ in range(steps):
@@ -1127,7 +1140,7 @@ async def test_breaker_logs_once_when_it_opens_and_once_when_it_closes_F11(
     assert caplog.records == []
     server.kill()
     await until(lambda: not is_up(load))
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(0.8)
     for key in range(20):
         await load(key)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -1189,7 +1202,10 @@ async def test_program_that_ends_in_an_outage_warns_of_nothing_F13(
     assert len([line for line in lines if "no contact" in line]) == len(lines) <= 1
 
 
-@pytest.mark.parametrize("way", ["run", "stop", "close"])
+@pytest.mark.parametrize(
+    "way",
+    ["run", *(pytest.param(way, marks=pytest.mark.more) for way in ("stop", "close"))],
+)
 async def test_program_that_never_closes_its_cache_ends_quietly_F13(
     lasting: Server, way: str
 ) -> None:

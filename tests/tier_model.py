@@ -18,7 +18,9 @@ after it. For each call the parent checks:
 *In time* (F5)
     A process that was in contact all the time has read a message within a ping.
 *Lifetime* (F6)
-    A call never gets a result past its ttl, counted from the end of its run.
+    A call never gets a result past its ttl, counted from the end of its run. What is on
+    its way to a server that is stopped begins its life there when the server goes on, if
+    the lease still lives: that is counted, but not yet refused.
 
 *Refresh* (C6)
     A refresh never gives what a run made that had ended before it.
@@ -406,6 +408,8 @@ class Law:
         default_factory=lambda: defaultdict(deque)
     )
     calms: dict[str, Calm] = field(default_factory=lambda: defaultdict(Calm))
+    #: When the server or a worker went on.
+    thaws: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     waiting: deque[tuple[float, str, dict[str, Any], float, float]] = field(
         default_factory=deque
     )
@@ -524,7 +528,12 @@ class Law:
                 options.get("stale_if_error", 0),
             )
         ended = self.ends.get(told["version"])
-        if ended is not None and told["began"] > ended + lifetime + CLOCKS:
+        if ended is None or told["began"] <= ended + lifetime + CLOCKS:
+            return
+        late = told["began"] - ended - lifetime
+        if late < LEASE + CLOCKS and any(ended - 0.1 < at for at in self.thaws):
+            self.done["calls past a ttl after a stop"] += 1
+        else:
             self.tell("lifetime", worker, told, None)
 
     def tell(
@@ -644,6 +653,8 @@ class Parent:
 
     def harm(self, what: str, whom: str = "server", **told: Any) -> None:
         self.law.done[what] += 1
+        if what in ("thawed", "continued"):
+            self.law.thaws.append(time.monotonic())
         report = {"worker": whom, "what": what, "at": time.monotonic(), **told}
         self.law.history.append(report)
 

@@ -183,21 +183,22 @@ class Link:
     async def _end(self, tasks: "list[Task[None]]", pubsub: Any, client: Any) -> None:
         """Let commands finish that are on their way, for a moment, and close the client.
 
-        When this is cancelled it does the latter at once. Commands that do not end are
-        cancelled first: the client might try again, on connections that nobody closes.
+        When this is cancelled it does the latter at once. What does not end is cancelled
+        first: the client may try again, on connections that nobody would close.
         """
+        tasks = [*tasks, *self._commands]
         try:
-            await self._wait_for_end([*tasks, *self._commands])
+            await self._wait_for_end(tasks)
         finally:
-            for command in self._commands:
-                command.cancel()
+            for task in tasks:
+                task.cancel()
             for part in (pubsub, client):
                 if part is not None:
                     try:
                         await at_most(self._tier.timeout, part.aclose())
                     except _OUTAGES:
                         pass
-            await self._wait_for_end(self._commands)  # which see that it is closed
+            await self._wait_for_end(tasks)
 
     async def _wait_for_end(self, tasks: "Collection[Task[Any]]") -> None:
         if tasks:

@@ -64,7 +64,16 @@ class Patience:
     may have been blocked until just now.
     """
 
-    __slots__ = ("_callback", "_due", "_left", "_loop", "_part", "_seconds", "_timer")
+    __slots__ = (
+        "_callback",
+        "_due",
+        "_is_last",
+        "_left",
+        "_loop",
+        "_part",
+        "_seconds",
+        "_timer",
+    )
 
     def __init__(
         self, loop: AbstractEventLoop, seconds: float, callback: Callable[[], object]
@@ -74,14 +83,16 @@ class Patience:
         self._part = seconds / 4
         self._callback = callback
         self._left = 2
+        self._is_last = False
         self._due = loop.time() + seconds - self._part
         self._timer = loop.call_at(self._due, self._check)
 
     def _check(self) -> None:
         now = self._loop.time()
         is_late = now - self._due > self._part / 2
-        if self._left and (is_late or self._left == 2):
+        if self._left and (is_late or not self._is_last):
             self._left -= 1
+            self._is_last = True
             self._due = now + (self._seconds if is_late else self._part)
             self._timer = self._loop.call_at(self._due, self._check)
         else:
