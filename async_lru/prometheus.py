@@ -39,7 +39,10 @@ _TIER_COUNTERS = {
     "tier_hit": ("tier_hits", "Misses that the second tier answered"),
     "tier_miss": ("tier_misses", "Misses that started a run here"),
     "tier_wait": ("tier_waits", "Misses that waited for a run of another process"),
-    "tier_refused": ("tier_refused", "Results not stored because the run had lost its lease"),
+    "tier_refused": (
+        "tier_refused",
+        "Results not stored because the run had lost its lease",
+    ),
     "tier_error": (
         "tier_errors",
         "Failed commands to the second tier, and unreadable answers",

@@ -343,15 +343,17 @@ class Link:
             async with self._slots:
                 if not self.up:
                     raise UnavailableError
-                await self._ask_generation(function, new_token())
+                if await self._ask_generation(function, new_token()) is None:
+                    raise UnavailableError
         return generation, keyspace.entry(function, generation, hash_)
 
-    async def _ask_generation(self, function: str, default: str) -> str:
+    async def _ask_generation(self, function: str, default: str) -> str | None:
+        """Return the generation of a function, or None if the server has no room for one."""
         key = self._tier.keyspace.generation(function)
         turns = self._turns
         found: bytes | str | None = await self._run(GENERATION, [key], [default])
-        if found is None:  # a full server: what is told with another drops all
-            return default
+        if found is None:
+            return None
         generation = found if isinstance(found, str) else found.decode()
         self._note_generation(function, generation, turns)
         return generation
@@ -435,13 +437,16 @@ class Link:
         function, _ = change.target
         generation = self._generations.get(function)
         if generation is None:
-            generation = await self._ask_generation(function, new_token())
+            # Without room for one there is nothing to drop, and the message makes all
+            # others drop everything, since theirs is another.
+            token = new_token()
+            generation = await self._ask_generation(function, token) or token
         told = None
         while told != generation:
             told = generation
             await self._tell_of_entry(change, told)
             # Somebody may have begun a new one, if the server has lost the old one.
-            generation = await self._ask_generation(function, told)
+            generation = await self._ask_generation(function, told) or told
 
     async def _tell_of_entry(self, change: "Change", generation: str) -> None:
         function, hash_ = change.target
