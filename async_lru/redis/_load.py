@@ -114,18 +114,8 @@ class Load:
                 generation, names = await link.names(cache.name, self._hash)
                 self._generation = generation
                 asked = cache.time()
-                lease = int(cache.tier.lease * 1000)
                 wanted = "0" if self._any_value else "1"
-                try:
-                    reply = await link.run(
-                        ACQUIRE, [*names], self._token, lease, wanted
-                    )
-                except asyncio.CancelledError:
-                    await self._release(link, names)  # it may be ours
-                    raise
-                except UnavailableError:  # here, too
-                    link.owe(names.lease, self._token, self._message(Kind.RELEASED))
-                    raise
+                reply = await self._acquire(link, names, wanted)
             except UnavailableError:
                 cache.count("errors")
                 raise
@@ -151,6 +141,17 @@ class Load:
             if found is not None:
                 cache.count("hits")
                 return found
+
+    async def _acquire(self, link: Link, names: Names, wanted: str) -> Any:
+        lease = int(self._cache.tier.lease * 1000)
+        try:
+            return await link.run(ACQUIRE, [*names], self._token, lease, wanted)
+        except asyncio.CancelledError:
+            await self._release(link, names)  # it may be ours
+            raise
+        except UnavailableError:  # here, too
+            link.owe(names.lease, self._token, self._message(Kind.RELEASED))
+            raise
 
     async def _wait(self, link: Link, milliseconds: int) -> None:
         """Wait until the lease of another run ends, or that run has."""
