@@ -65,6 +65,8 @@ LEASE = 1.0
 #: Seconds within which a process in contact notices that it is not: a ping is sent after
 #: 2.0 s and answered within the timeout. The rest is for the machine.
 IN_TIME = 2.0 + 1.0 + 1.0
+#: Seconds that the workers may take to start.
+PATIENCE = 30.0
 #: Seconds that a deadline may seem to be passed by, between two looks at the clock.
 CLOCKS = 0.05
 #: Seconds after the end of a function until its run has ended, at most: storing, and
@@ -741,12 +743,15 @@ class Parent:
     # All of it
 
     async def run(self, seconds: float) -> Law:
-        end = time.monotonic() + seconds
         with tempfile.TemporaryDirectory() as folder:
             self.path = str(Path(folder) / "origin")
             origin = await asyncio.start_unix_server(self.serve, self.path)
             for _ in range(WORKERS):
                 await self.start_worker()
+            patience = time.monotonic() + PATIENCE
+            while len(self.law.reads) < WORKERS and time.monotonic() < patience:
+                await asyncio.sleep(0.05)  # until all have been in contact
+            end = time.monotonic() + seconds
             bad = asyncio.ensure_future(self.misfortunes())
             watch = asyncio.ensure_future(self.monitor()) if self.monitors else None
             next_told = time.monotonic() + 10
