@@ -1,6 +1,7 @@
 """What a second tier is to the decorator: a cache of the process asks it on its misses."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from ._timed import TimedCache
 
@@ -15,8 +16,5 @@ class Tier(ABC):
     """
 
     @abstractmethod
-    def cache_type(self, kind: type[TimedCache], /) -> type[TimedCache]:
-        """Return the type of caches that do what *kind* does, and ask this tier first.
-
-        It is made with what *kind* is made with, and with this tier as *tier*.
-        """
+    def _behind(self, kind: type[TimedCache], /) -> Callable[..., TimedCache]:
+        """Return what makes caches that do what *kind* does, and ask this tier first."""

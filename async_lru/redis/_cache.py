@@ -20,7 +20,7 @@ from ._pending import Change
 from ._protocol import Kind, Message, new_token
 
 if TYPE_CHECKING:
-    from . import RedisTier
+    from ._hub import Hub
 
 
 class TieredCache(TimedCache):
@@ -31,7 +31,7 @@ class TieredCache(TimedCache):
     that the tier may have set the deadline of the value, or forbidden to keep it.
     """
 
-    def __init__(self, *args: Any, tier: "RedisTier", **options: Any) -> None:
+    def __init__(self, *args: Any, tier: "Hub", **options: Any) -> None:
         super().__init__(*args, **options)
         self.tier = tier
         #: What messages of this cache are signed with.

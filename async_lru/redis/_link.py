@@ -14,7 +14,7 @@ from ._waiting import at_most, call_in_loop, within
 from ._watch import Watches
 
 if TYPE_CHECKING:
-    from . import RedisTier
+    from ._hub import Hub
 
 logger = logging.getLogger("async_lru.redis")
 
@@ -35,7 +35,7 @@ class Link:
     thread of its loop, except for ``wake`` and ``close_soon``.
     """
 
-    def __init__(self, tier: "RedisTier", loop: AbstractEventLoop) -> None:
+    def __init__(self, tier: "Hub", loop: AbstractEventLoop) -> None:
         self._tier = tier
         self.loop = loop
         self.closed = False

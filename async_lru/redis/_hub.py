@@ -1,0 +1,144 @@
+"""What the functions of one tier have in common: the server, and what is known of it."""
+
+import asyncio
+import os
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
+
+from ._codecs import Codec
+from ._link import Link
+from ._pending import Pending
+from ._protocol import Keyspace, Message
+from ._waiting import at_most
+
+if TYPE_CHECKING:
+    from ._cache import TieredCache
+
+
+class Settings(NamedTuple):
+    """The options of a tier."""
+
+    #: Returns a client for the running loop.
+    make_client: Callable[[], Any]
+    keyspace: Keyspace
+    #: In seconds, as is the next.
+    lease: float
+    timeout: float
+    codec: Codec
+
+
+class Hub:
+    """The caches of one tier, and the contact with the server that each loop has."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.make_client, self.keyspace, self.lease, self.timeout, self.codec = settings
+        self.pending = Pending()
+        self._lock = RLock()
+        self._links: dict[AbstractEventLoop, Link] = {}
+        self._caches: WeakSet[TieredCache] = WeakSet()
+        _hubs.add(self)
+
+    def __repr__(self) -> str:
+        return f"<RedisTier of the namespace {self.keyspace.namespace!r}>"
+
+    def add(self, cache: "TieredCache") -> None:
+        """Serve *cache* from now on."""
+        with self._lock:
+            self._caches.add(cache)
+
+    def _all_caches(self) -> "list[TieredCache]":
+        with self._lock:
+            return list(self._caches)
+
+    def link(self) -> Link:
+        """Return the contact that the running loop has with the server."""
+        loop = asyncio.get_running_loop()
+        link = self._links.get(loop)
+        if link is None or link.closed:
+            link = Link(self, loop)
+            with self._lock:
+                for other in [loop for loop in self._links if loop.is_closed()]:
+                    del self._links[other]
+                self._links[loop] = link
+        return link
+
+    def _all_links(self) -> list[Link]:
+        with self._lock:
+            return list(self._links.values())
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server answers, as far as is known."""
+        links = self._all_links()
+        return not links or any(not link.is_broken for link in links)
+
+    def wake(self) -> None:
+        """Have the server told of what was changed here, as soon as may be."""
+        try:
+            self.link()
+        except RuntimeError:  # no loop runs in this thread
+            pass
+        for link in self._all_links():
+            link.wake()
+
+    def tell(self, message: Message) -> None:
+        """Pass on what was changed elsewhere."""
+        for cache in self._all_caches():
+            if cache.name == message.function:
+                cache.tell(message)
+
+    def drop_missed(self, loop: AbstractEventLoop) -> None:
+        """Drop what may have changed while calls in *loop* heard of nothing."""
+        if not any(link.up for link in self._all_links()):
+            self.drop_held(loop)
+
+    def drop_held(self, loop: AbstractEventLoop) -> None:
+        """Drop everything that calls in *loop* may be answered with."""
+        for cache in self._all_caches():
+            if cache.is_served_in(loop) and not cache.closed:
+                cache.drop_held()
+
+    def forget(self, link: Link) -> None:
+        """Take note that a link was closed."""
+        with self._lock:
+            if self._links.get(link.loop) is link:
+                del self._links[link.loop]
+        self.drop_missed(link.loop)
+
+    async def leave(self, cache: "TieredCache") -> None:
+        """Serve *cache* no more: let its changes settle, and close what nobody needs."""
+        if cache.tier_up:
+            try:
+                await at_most(3 * self.timeout, cache.settled())
+            except TimeoutError:
+                pass
+        if all(other.closed for other in self._all_caches()):
+            here = self._links.get(asyncio.get_running_loop())
+            for link in self._all_links():
+                if link is here:
+                    await link.close()
+                else:
+                    link.close_soon()
+
+    def after_fork(self) -> None:  # pragma: no cover  # in a child
+        """Leave the parent's connections alone."""
+        self._lock = RLock()
+        _of_parent.append(self._links)  # not to be closed by being freed
+        self._links = {}
+        self.pending.after_fork()
+
+
+_hubs: "WeakSet[Hub]" = WeakSet()
+_of_parent: list[Any] = []
+
+
+def _after_fork() -> None:  # pragma: no cover  # in a child
+    for hub in list(_hubs):
+        hub.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

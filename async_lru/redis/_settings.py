@@ -1,0 +1,109 @@
+"""The options of RedisTier, checked."""
+
+import json
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final
+
+import redis.asyncio as redis_client
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from async_lru._numbers import from_1, seconds
+
+from ._codecs import Codec, to_json
+from ._hub import Settings
+from ._protocol import Keyspace
+
+
+def checked(  # noqa: PLR0917
+    client: Any,
+    namespace: Any,
+    lease: Any,
+    timeout: Any,
+    max_bytes: Any,
+    encode: Any,
+    decode: Any,
+    check: Any,
+) -> Settings:
+    """Return the options, or raise TypeError or ValueError for the first bad one."""
+    keyspace = Keyspace(_checked_namespace(namespace))
+    lease = _checked_seconds("lease", lease)
+    timeout = _checked_seconds("timeout", timeout)
+    codec = Codec(
+        _checked_function("encode", encode),
+        _checked_function("decode", decode),
+        _checked_bool("check", check),
+        from_1("max_bytes", max_bytes, "pass a number of bytes"),
+    )
+    if (encode is to_json) is not (decode is json.loads):
+        raise ValueError(
+            f"encode={encode!r} and decode={decode!r} do not belong together: pass "
+            "both, or neither"
+        )
+    make_client = _checked_client(client, timeout)
+    return Settings(make_client, keyspace, lease, timeout, codec)
+
+
+def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
+    if callable(client):
+        made: Callable[[], Any] = client
+        return made
+    if not isinstance(client, str):
+        raise TypeError(
+            f"client must be a URL or a callable, not a {type(client).__qualname__}: "
+            "a client belongs to one event loop, so pass a function that makes it"
+        )
+    try:
+        parse_url(client)
+    except ValueError:
+        raise ValueError(  # without the URL, which may have a password
+            "client is no URL of a server: pass one that begins with redis://, "
+            "rediss:// or unix://"
+        ) from None
+    client_type: Any = redis_client.Redis  # whose options have no types
+    return lambda: client_type.from_url(
+        client,
+        socket_connect_timeout=timeout * 10,
+        socket_timeout=None,  # which a blocked loop would take for an outage
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _checked_namespace(namespace: Any) -> str:
+    if not isinstance(namespace, str):
+        raise TypeError(f"namespace must be a str, not {namespace!r}: pass a name")
+    if not namespace or not namespace.isprintable() or set(namespace) & set("{} "):
+        raise ValueError(
+            f"namespace must have printable characters but no spaces and braces, not "
+            f"{namespace!r}: pass a name such as 'v1'"
+        )
+    return namespace
+
+
+#: What the server counts in.
+_LEAST_SECONDS: Final = 0.001
+
+
+def _checked_function(name: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {value!r}: pass a function")
+    function: Callable[..., Any] = value
+    return function
+
+
+def _checked_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {value!r}: pass True or False")
+    return value
+
+
+def _checked_seconds(name: str, value: Any) -> float:
+    found = seconds(name, value)
+    if not _LEAST_SECONDS <= found < inf:
+        raise ValueError(
+            f"{name} must be a finite number of seconds from {_LEAST_SECONDS} up, not "
+            f"{value!r}: leave it out for the default"
+        )
+    return found
