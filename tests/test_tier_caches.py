@@ -20,7 +20,7 @@ from tier_support import (
     client,
     entry_keys,
     eventually,
-    first_server,
+    server,
     namespace,
     twins,
 )
@@ -30,12 +30,7 @@ from async_lru.redis import RedisTier
 from async_lru.testing import caching_disabled, reset_caches
 from conftest import outcome, start, steps
 
-__all__ = ("client", "first_server", "namespace", "twins")
-
-
-@pytest.fixture
-def server(first_server: Server) -> Server:
-    return first_server
+__all__ = ("client", "server", "namespace", "twins")
 
 
 # Methods

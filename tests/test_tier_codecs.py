@@ -16,20 +16,14 @@ from tier_support import (
     client,
     entry_keys,
     eventually,
-    first_server,
+    server,
     namespace,
     twins,
 )
 
 from conftest import outcome
 
-__all__ = ("client", "first_server", "namespace", "twins")
-
-
-@pytest.fixture
-def server(first_server: Server) -> Server:
-    """Return one server: codecs know of none."""
-    return first_server
+__all__ = ("client", "server", "namespace", "twins")
 
 
 @dataclasses.dataclass

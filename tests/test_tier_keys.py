@@ -17,7 +17,7 @@ from tier_support import (
     client,
     entry_keys,
     eventually,
-    first_server,
+    server,
     function_keys,
     namespace,
     twins,
@@ -27,13 +27,7 @@ from redis.crc import key_slot
 from async_lru import by_value
 from conftest import start
 
-__all__ = ("client", "first_server", "namespace", "twins")
-
-
-@pytest.fixture
-def server(first_server: Server) -> Server:
-    """Return one server: to all of them, keys are bytes."""
-    return first_server
+__all__ = ("client", "server", "namespace", "twins")
 
 
 class Level(enum.IntEnum):

@@ -14,7 +14,7 @@ from tier_support import (
     entry_keys,
     client,
     eventually,
-    first_server,
+    server,
     namespace,
     twins,
 )
@@ -22,14 +22,9 @@ from tier_support import (
 from async_lru import alru_cache
 from conftest import collect_reports, needs_refcount, outcome, start
 
-__all__ = ("client", "first_server", "namespace", "twins")
+__all__ = ("client", "server", "namespace", "twins")
 
 pytestmark = needs_refcount
-
-
-@pytest.fixture
-def server(first_server: Server) -> Server:
-    return first_server
 
 
 @pytest.fixture(autouse=True)
@@ -190,4 +185,4 @@ async def test_misses_leave_nothing_in_memory_B3(twins: Twins) -> None:
     await miss(0)
     before = len(gc.get_objects())
     await miss(1000)
-    assert len(gc.get_objects()) - before < 60
+    assert len(gc.get_objects()) - before < 120  # of 60 misses with two functions

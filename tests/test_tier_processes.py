@@ -8,21 +8,16 @@ from typing import Any
 
 import pytest
 from servers import Server
-from tier_support import PATIENCE, first_server, namespace
+from tier_support import PATIENCE, server, namespace
 from tier_worker import Worker
 
 redis = pytest.importorskip("redis")
 
-__all__ = ("first_server", "namespace")
+__all__ = ("server", "namespace")
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGKILL"), reason="needs signals of POSIX"
 )
-
-
-@pytest.fixture
-def server(first_server: Server) -> Server:
-    return first_server
 
 
 #: Seconds for which no test waits to the end.

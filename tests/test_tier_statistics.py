@@ -12,7 +12,7 @@ from tier_support import (
     client,
     entry_keys,
     eventually,
-    first_server,
+    server,
     namespace,
     twins,
 )
@@ -21,12 +21,7 @@ from async_lru import CacheStats, alru_cache
 from async_lru.redis import RedisTier
 from conftest import counted, outcome, start, steps
 
-__all__ = ("client", "first_server", "namespace", "twins")
-
-
-@pytest.fixture
-def server(first_server: Server) -> Server:
-    return first_server
+__all__ = ("client", "server", "namespace", "twins")
 
 
 def told(function: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A module has one process of each program, and each test a namespace of its own.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from secrets import token_hex
@@ -29,23 +30,32 @@ SLOW = 2.0
 NONE = [pytest.param("none", marks=pytest.mark.skip(MISSING))]
 
 
-@pytest.fixture(scope="module", params=list(PROGRAMS) or NONE)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server process: Valkey, and Redis where it is installed."""
-    with served(request.param) as started:
-        yield started
+class Given:
+    """A server that runs already, which no test may stop: CI has some."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __getattr__(self, name: str) -> Any:
+        pytest.skip(f"needs a server of its own, to {name} it")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=[pytest.mark.more] if place else [])
-        for place, name in enumerate(PROGRAMS)
-    ]
-    or NONE,
-)
-def first_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """The same for tests that take long: with the second program in check-more."""
+#: The URLs of servers that run already.
+URLS = [url for url in os.environ.get("ASYNC_LRU_TEST_SERVERS", "").split(",") if url]
+
+#: Valkey; with the second program, or with servers that run already, in check-more.
+SERVERS = [
+    pytest.param(name, marks=[pytest.mark.more] if place else [])
+    for place, name in enumerate([*PROGRAMS, *URLS])
+] or NONE
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> "Iterator[Server | Given]":
+    """A server that the tests of a module share."""
+    if request.param in URLS:
+        yield Given(request.param)
+        return
     with served(request.param) as started:
         yield started
 
@@ -59,7 +69,7 @@ def namespace() -> str:
 @pytest.fixture
 def client(server: Server) -> Iterator[Any]:
     """A plain client of the server, which blocks."""
-    with redis.Redis(port=server.port, decode_responses=True) as connected:
+    with redis.Redis.from_url(server.url, decode_responses=True) as connected:
         yield connected
 
 
