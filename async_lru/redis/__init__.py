@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 try:
     import redis.asyncio as _  # noqa: F401  # to tell what to install
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         'async_lru.redis needs redis-py: install it with "pip install async-lru[redis]"'
-    ) from error
+    ) from _missing
 
 from async_lru._tier import Tier
 

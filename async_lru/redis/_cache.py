@@ -15,7 +15,7 @@ from async_lru._values import MISSING
 
 from ._canonical import hash_of
 from ._copies import Copies
-from ._load import Load, Outcome
+from ._load import ALONE, Load, Outcome
 from ._pending import Change
 from ._protocol import Kind, Message, new_token
 
@@ -174,6 +174,8 @@ class TieredCache(TimedCache):
         now = self.clock_of(self.enter_loop())()
         end = self.end_of(held, now)
         packed = self.tier.codec.pack(held, self.name)
+        if not self.tier.is_up:
+            end = min(end, now + ALONE)
         if not now < end < inf:
             packed = None
         version = new_token()

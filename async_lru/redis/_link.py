@@ -108,6 +108,8 @@ class Link:
             if self._was_down:
                 # Others that are up may not know yet that they are not.
                 self._tier.drop_held(self.loop)
+                # What was put before others have changed must not come after that.
+                self._tier.pending.forget_values()
             else:
                 self._tier.drop_missed(self.loop)
             tasks.append(self._start(self._listen(pubsub)))

@@ -21,7 +21,7 @@ from ._protocol import (
     Names,
     new_token,
 )
-from ._waiting import at_most
+from ._waiting import at_most, within
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -129,9 +129,7 @@ class Load:
                     cache.count("waits")
                 has_waited = True
                 await self._wait(link, reply)
-            elif (
-                self._any_value or not any_value
-            ):  # else a refresh has joined meanwhile
+            elif self._any_value or not any_value:  # no refresh has joined meanwhile
                 found = self._read(reply, asked)
                 if found is not None:
                     return found
@@ -222,14 +220,14 @@ class Load:
         is_over = False
         try:
             value = await self._timed(function, args, kwargs)
-            await self._store(link, names, value)
+            await self._store(link, names, value, renewal)
             is_over = True
             return value  # noqa: TRY300  # the lease is given back below
         except GeneratorExit:  # nothing can be awaited any more
             is_over = True
             raise
         except Exception as error:
-            is_over = await self._store_failure(link, names, error)
+            is_over = await self._store_failure(link, names, error, renewal)
             if not is_over:
                 self._note(inf)  # as long as the cache would by itself
             raise
@@ -250,7 +248,9 @@ class Load:
         outcome = Outcome(self._hash, self._token, end, 1, self._seconds)
         self._cache.note_outcome(self._run, outcome)
 
-    async def _store(self, link: Link, names: Names, value: Any) -> None:
+    async def _store(
+        self, link: Link, names: Names, value: Any, renewal: "Renewal"
+    ) -> None:
         """Store a result, or give the lease back if that is not to be stored."""
         cache = self._cache
         now = cache.time()
@@ -259,15 +259,17 @@ class Load:
         if packed is None or not now < end < inf or not self._run.joinable:
             await self._release(link, names)
         else:
-            end = await self._send(link, names, packed, now, end)
+            end = await self._send(link, names, packed, end, renewal)
         self._note(end)
 
     async def _send(
-        self, link: Link, names: Names, packed: bytes, now: float, end: float
+        self, link: Link, names: Names, packed: bytes, end: float, renewal: "Renewal"
     ) -> float:
         """Have something stored; return until when it is to be kept here."""
         cache = self._cache
         message = self._message(Kind.STORED)
+        left = await renewal.left()
+        now = cache.time()
         try:
             stored = await link.commands.run(
                 STORE,
@@ -278,6 +280,7 @@ class Load:
                 cache.tier.keyspace.channel,
                 message.pack(),
                 "1" if self._refreshes else "0",
+                left,
             )
         except UnavailableError:
             cache.count("errors")
@@ -288,15 +291,16 @@ class Load:
         cache.count("refused")
         return -inf
 
-    async def _store_failure(self, link: Link, names: Names, error: Exception) -> bool:
+    async def _store_failure(
+        self, link: Link, names: Names, error: Exception, renewal: "Renewal"
+    ) -> bool:
         """Store a failure if it is to be kept; tell whether that was done."""
         cache = self._cache
         packed = pack_failure(error, cache.failures_kept)
         if packed is None or not self._run.joinable:
             return False
-        now = cache.time()
-        end = now + cache.failures_kept[type(error)]
-        end = await self._send(link, names, packed, now, end)
+        end = cache.time() + cache.failures_kept[type(error)]
+        end = await self._send(link, names, packed, end, renewal)
         self._note(end)
         return True
 
@@ -339,6 +343,8 @@ class Renewal:
         self._token = token
         self._lease = lease
         self._tasks: set[asyncio.Task[None]] = set()
+        #: When we knew that it had the whole time left.
+        self._since = link.loop.time()
         self._timer = self._set_timer(link.loop)
 
     def _set_timer(self, loop: AbstractEventLoop) -> TimerHandle:
@@ -358,7 +364,14 @@ class Renewal:
                 RENEW, [self._names.lease], self._token, milliseconds
             )
         except UnavailableError:  # the next may succeed
-            pass
+            return
+        self._since = self._link.loop.time()
+
+    async def left(self) -> int:
+        """Return the milliseconds that the lease has left now, at most."""
+        while self._tasks:
+            await within(next(iter(self._tasks)), self._lease)
+        return int((self._lease - (self._link.loop.time() - self._since)) * 1000) + 1
 
     def stop(self) -> None:
         """Prolong it no more."""

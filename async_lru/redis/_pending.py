@@ -100,6 +100,12 @@ class Pending:
                     change.take_waiters(former)
             self._changes[change.target] = change
 
+    def forget_values(self) -> None:
+        """Let what was put be invalidated only."""
+        with self._lock:
+            for change in self._changes.values():
+                change.forget_value()
+
     def take(self) -> list[Change]:
         """Return the changes that can be sent now, clearings first."""
         with self._lock:

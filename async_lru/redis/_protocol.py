@@ -127,14 +127,17 @@ return false
 """)
 
 #: Stores the value if the lease is the caller's; tells whether it was. The others are told
-#: if one of them waits, or may have an older value.
+#: if one of them waits, or may have an older value. By how much less the lease has left than
+#: when the script was sent, it has been on its way, and the value has less left, too.
 #: Keys: value, lease. Arguments: token, value, milliseconds, channel, message, "1" if they
-#: are told in any case.
+#: are told in any case, the most milliseconds that the lease had left.
 STORE: Final = _script("""
 local lease = redis.pcall('GET', KEYS[2])
 if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 local told = #lease > #ARGV[1] or ARGV[6] == '1' or redis.call('EXISTS', KEYS[1]) == 1
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+local late = math.max(ARGV[7] - redis.call('PTTL', KEYS[2]), 0)
+local left = ARGV[3] - late
+if left > 0 then redis.call('SET', KEYS[1], ARGV[2], 'PX', left) else redis.call('DEL', KEYS[1]) end
 redis.call('DEL', KEYS[2])
 if told then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return 1
