@@ -946,3 +946,39 @@ async def test_disabled_caches_ask_no_server_F1(twins: Twins, client: Any) -> No
 async def test_all_caches_has_them_F1(twins: Twins) -> None:
     function, _ = twins.counted()
     assert function in list(all_caches())
+
+
+async def test_tasks_of_a_factory_carry_commands_A12(twins: Twins) -> None:
+    made: list[Any] = []
+    loop = asyncio.get_running_loop()
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    one, _ = twins.counted()
+    other, runs = twins.counted()
+    assert (await one(1), await other(1), runs) == (1, 1, [])
+    assert made
+
+
+def test_a_shared_cache_with_stale_values_hears_of_changes_in_any_loop_F5(
+    server: Server, namespace: str
+) -> None:
+    twins = Twins(server.url, namespace)
+    options = {"shared": True, "stale_if_error": 60}
+    one, _ = twins.counted(**options)
+    other, runs = twins.counted(**options)
+
+    async def first() -> None:
+        assert (await one(1), await other(1), runs) == (1, 1, [])
+
+    async def second() -> None:
+        other.cache_put("new", 1)
+        await other.cache_settled()
+        assert await one(1) == "new"
+        await twins.close()
+
+    asyncio.run(first())
+    asyncio.run(second())

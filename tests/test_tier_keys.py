@@ -440,3 +440,18 @@ async def test_a_cleared_function_has_a_new_generation_F9(
     after = set(entry_keys(client, twins.namespace))
     assert len(after - {before}) == 1
     assert runs == [(1,), (1,)]
+
+
+async def test_a_type_of_an_argument_that_no_other_process_knows_is_refused_F9(
+    twins: Twins,
+) -> None:
+    class Local(int):
+        pass
+
+    load, runs = twins.counted(typed=True)
+    with pytest.raises(
+        TypeError, match=r"app\.load was called with args=.*Local.*key="
+    ):
+        await load(Local(3))
+    assert (runs, load.cache_info().misses) == ([], 0)
+    assert await twins.returning(1)(Local(3)) == 1

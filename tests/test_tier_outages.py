@@ -1355,3 +1355,22 @@ async def test_client_with_retries_is_left_alone_when_it_was_closed_F13(
     await asyncio.sleep(0.05)
     assert open_sockets(server.port) == 0
     server.thaw()
+
+
+async def test_server_that_takes_connections_and_says_nothing_costs_one_timeout_F7(
+    process: Make,
+) -> None:
+    visitors: list[Any] = []
+    silent = await asyncio.start_server(
+        lambda reader, writer: visitors.append(writer), "127.0.0.1", 0
+    )
+    port = silent.sockets[0].getsockname()[1]
+    load, runs = process(f"redis://127.0.0.1:{port}", timeout=0.05)
+    assert await load(1) == "1#1"
+    assert load.cache_stats().tier_up is False
+    assert await load(2) == "2#2"
+    await load.cache_close()
+    for visitor in visitors:
+        visitor.close()
+    silent.close()
+    await silent.wait_closed()

@@ -215,6 +215,7 @@ async def test_the_breaker_is_told_of_and_logged_once_each_way_F11(
         for number in range(5):
             for function in functions:
                 assert await function(number) == number
+        await eventually(lambda: bool(caplog.records))
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert record.name == "async_lru.redis"

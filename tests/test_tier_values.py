@@ -418,3 +418,14 @@ async def test_a_call_that_is_cancelled_while_it_waits_leaves_the_run_alone_F2(
     gate.set_result("made")
     assert await call == "made"
     assert (await other(1), runs) == ("made", [])
+
+
+async def test_a_value_that_is_put_for_ever_stays_where_it_was_put_F1(
+    twins: Twins,
+) -> None:
+    here, _ = twins.counted(ttl=lambda value: None)
+    there, runs = twins.counted(ttl=lambda value: None)
+    here.cache_put("put", 1)
+    await here.cache_settled()
+    assert (await here(1), await there(1)) == ("put", 1)
+    assert runs == [(1,)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     import redis.asyncio as _  # noqa: F401  # to tell what to install
-except ImportError as _missing:
+except ImportError as _missing:  # pragma: no cover  # tried in another process
     raise ImportError(
         'async_lru.redis needs redis-py: install it with "pip install async-lru[redis]"'
     ) from _missing

@@ -32,29 +32,37 @@ def hash_of(keys: Keys, key: Any, name: str) -> str:
     """
     try:
         text = _encoded(key)
-    except NotCanonicalError:
-        _blame(keys, key, name)
-        raise
+    except NotCanonicalError as error:
+        raise _refusal(keys, key, name, error) from None
     return blake2b(text, digest_size=_DIGEST_SIZE).hexdigest()
 
 
-def _blame(keys: Keys, key: Any, name: str) -> None:
-    """Raise a TypeError that names the argument that is not canonical."""
+def _refusal(keys: Keys, key: Any, name: str, error: NotCanonicalError) -> TypeError:
+    """Return an error that names the argument that is not canonical."""
     args, kwargs = keys.call_of(key)
-    if keys.own:
-        raise TypeError(
-            f"{name}: the second tier cannot use the key {short_repr(key)}, which is "
-            f"or holds something that may look different in another process: {_LIST}"
-        ) from None
-    for argument, value in keys.arguments.named(args, kwargs).items():
-        try:
-            _encoded(value)
-        except NotCanonicalError as error:  # noqa: PERF203  # the end
-            raise TypeError(
+    where = f"{name}: the second tier cannot use the key {short_repr(key)}"
+    remedy = "return something else from it"
+    if not keys.own:
+        named = keys.arguments.named(args, kwargs).items()
+        bad = [argument for argument in named if not _is_canonical(argument[1])]
+        for argument, value in bad[:1] or list(named):
+            where = (
                 f"{name} was called with {argument}={short_repr(value)}, of which the "
-                f"second tier can make no key, for {error}: pass key= to alru_cache, "
-                f"which says what stands for it, or ignore=({argument!r},); {_LIST}"
-            ) from None
+                "second tier can make no key"
+            )
+            remedy = (
+                "pass key= to alru_cache, which says what stands for it, or "
+                f"ignore=({argument!r},)"
+            )
+    return TypeError(f"{where}, for {error}: {remedy}; {_LIST}")
+
+
+def _is_canonical(value: Any) -> bool:
+    try:
+        _encoded(value)
+    except NotCanonicalError:
+        return False
+    return True
 
 
 _LIST: Final = (

@@ -59,9 +59,10 @@ class Hub:
         link = self._links.get(loop)
         if link is None or link.closed:
             link = Link(self, loop)
+            for other in self._all_links():
+                if other.loop.is_closed():  # pragma: no cover  # no task was cancelled
+                    self.forget(other)
             with self._lock:
-                for other in [loop for loop in self._links if loop.is_closed()]:
-                    del self._links[other]
                 self._links[loop] = link
         return link
 
@@ -90,11 +91,6 @@ class Hub:
             if cache.name == message.function:
                 cache.tell(message)
 
-    def drop_missed(self, loop: AbstractEventLoop) -> None:
-        """Drop what may have changed while calls in *loop* heard of nothing."""
-        if not any(link.up for link in self._all_links()):
-            self.drop_held(loop)
-
     def drop_held(self, loop: AbstractEventLoop) -> None:
         """Drop everything that calls in *loop* may be answered with."""
         for cache in self._all_caches():
@@ -102,11 +98,12 @@ class Hub:
                 cache.drop_held()
 
     def forget(self, link: Link) -> None:
-        """Take note that a link was closed."""
+        """Take note that a link was closed, and nobody may hear of changes any more."""
         with self._lock:
-            if self._links.get(link.loop) is link:
+            if self._links.get(link.loop) is link:  # pragma: no branch
                 del self._links[link.loop]
-        self.drop_missed(link.loop)
+        if not any(other.up for other in self._all_links()):
+            self.drop_held(link.loop)
 
     async def leave(self, cache: "TieredCache") -> None:
         """Serve *cache* no more: let its changes settle, and close what nobody needs."""

@@ -51,8 +51,10 @@ class Change:
 
     def value(self) -> tuple[bytes, int]:
         """Return the value that was put and the milliseconds it has left, or nothing."""
+        if self._packed is None:  # it may have been meant to stay for ever
+            return b"", 0
         left = int((self._ends - monotonic()) * 1000)
-        return (b"", 0) if self._packed is None or left <= 0 else (self._packed, left)
+        return (self._packed, left) if left > 0 else (b"", 0)
 
     def forget_value(self) -> None:
         """Be an invalidation from now on."""
@@ -132,7 +134,7 @@ class Pending:
                     newer = self._newer(change.target)
                     if newer is None:
                         self._changes[change.target] = change
-                    else:
+                    else:  # pragma: no cover  # made while it was on its way
                         newer.take_waiters(change)
 
     def _newer(self, target: Target) -> Change | None:

@@ -10,7 +10,7 @@ def call_in_loop(loop: AbstractEventLoop, callback: Callable[[], object]) -> Non
     """Call *callback* in the thread of *loop*, if it is still there."""
     try:
         loop.call_soon_threadsafe(callback)
-    except RuntimeError:  # closed
+    except RuntimeError:  # pragma: no cover  # closed
         pass
 
 
@@ -51,7 +51,7 @@ async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
     if not task.done():
         task.cancel()
         await asyncio.wait([task])
-        if task.cancelled():
+        if task.cancelled():  # pragma: no branch  # it may end just now
             raise TimeoutError("no answer in time")
     return task.result()
 

@@ -59,7 +59,7 @@ class Watch:
 
     async def wait(self, loop: AbstractEventLoop, seconds: float) -> None:
         """Wait until something was heard since ``reset``, at most so long."""
-        if not self._is_told:
+        if not self._is_told:  # pragma: no branch
             self._waiter = loop.create_future()
             await within(self._waiter, seconds)
 
