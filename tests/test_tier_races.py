@@ -266,3 +266,34 @@ async def test_a_refresh_that_waits_for_one_that_fails_runs_itself_C6_F10(
     assert await asyncio.wait_for(second, SLOW * 5) == "new"
     with pytest.raises(LookupError):
         await first
+
+
+async def test_a_late_message_of_an_ended_generation_brings_no_value_back_F3_F5(
+    proxy: Proxy, far: RedisTier, twins: Twins, client: Any
+) -> None:
+    """It tells of the very value that is on its way to a reader."""
+    one, other = twins.counted(tier=far), twins.counted()
+    heard: list[str] = []
+    channel = f"async-lru:{twins.namespace}"
+    listener = client.pubsub()
+    listener.subscribe(channel)
+    await one.function(0)
+    await other.function.cache_refresh(1)  # which is told to all
+
+    def told() -> bool:
+        while (message := listener.get_message()) is not None:
+            if message["type"] == "message":
+                heard.append(message["data"])
+        return bool(heard)
+
+    await eventually(told)
+
+    async def clear() -> None:
+        other.function.cache_clear()
+        await other.function.cache_settled()
+        client.publish(channel, heard[0])
+
+    runs = len(one.runs)
+    await held_back(proxy, one.function(1), clear)
+    assert len(one.runs) == runs + 1
+    listener.close()

@@ -1,7 +1,13 @@
 """Which generation of each function's entries is the one that counts."""
 
+from collections import deque
+from typing import Final
+
 from ._commands import Commands, UnavailableError
 from ._protocol import GENERATION, Keyspace, Kind, Message, Names, new_token
+
+#: Ended generations that are remembered, for messages that come late.
+MOST_ENDED: Final = 8
 
 
 class Generations:
@@ -15,6 +21,8 @@ class Generations:
         self._commands = commands
         self._keyspace = keyspace
         self._known: dict[str, str] = {}
+        #: Those that were known and have ended, of each function.
+        self._ended: dict[str, deque[str]] = {}
         #: How often one was heard to have ended, or may have without our hearing.
         self.turn = 0
 
@@ -63,18 +71,28 @@ class Generations:
         elif self._known.get(function) != generation:
             self._known.pop(function, None)
 
-    def hear(self, message: Message) -> Message:
-        """Take note of what *message* tells; return what it means for entries."""
-        known = self._known.get(message.function)
+    def hear(self, message: Message) -> Message | None:
+        """Take note of what *message* tells; return what it means for entries, if anything."""
+        function, generation = message.function, message.generation
+        ended = self._ended.setdefault(function, deque(maxlen=MOST_ENDED))
+        known = self._known.get(function)
         if message.kind is Kind.CLEARED:
-            self._known[message.function] = message.generation
-        elif known in (None, message.generation):
+            if known not in (None, generation):
+                ended.append(known)
+            if generation in ended:
+                ended.remove(generation)
+            self._known[function] = generation
+            self.turn += 1
             return message
-        else:
-            # The server has lost it and somebody has begun anew, as clearing does.
-            del self._known[message.function]
+        if generation in ended:
+            return None
+        if known in (None, generation):
+            return message
+        # The server has lost it and somebody has begun anew, as clearing does. There is no
+        # value that is newer than that, and nobody who knows of it.
+        del self._known[function]
         self.turn += 1
-        return message._replace(kind=Kind.CLEARED)
+        return message._replace(kind=Kind.CLEARED, version="", origin="")
 
 
 def _text(answer: "bytes | str") -> str:
