@@ -1,13 +1,7 @@
 """Which generation of each function's entries is the one that counts."""
 
-from collections import deque
-from typing import Final
-
 from ._commands import Commands, UnavailableError
 from ._protocol import GENERATION, Keyspace, Kind, Message, Names, new_token
-
-#: Ended generations that are remembered, for messages that come late.
-MOST_ENDED: Final = 8
 
 
 class Generations:
@@ -21,8 +15,6 @@ class Generations:
         self._commands = commands
         self._keyspace = keyspace
         self._known: dict[str, str] = {}
-        #: Those that were known and have ended, of each function.
-        self._ended: dict[str, deque[str]] = {}
         #: How often one was heard to have ended, or may have without our hearing.
         self.turn = 0
 
@@ -71,26 +63,18 @@ class Generations:
         elif self._known.get(function) != generation:
             self._known.pop(function, None)
 
-    def hear(self, message: Message) -> Message | None:
-        """Take note of what *message* tells; return what it means for entries, if anything."""
-        function, generation = message.function, message.generation
-        ended = self._ended.setdefault(function, deque(maxlen=MOST_ENDED))
-        known = self._known.get(function)
+    def hear(self, message: Message) -> Message:
+        """Take note of what *message* tells; return what it means for entries."""
+        known = self._known.get(message.function)
         if message.kind is Kind.CLEARED:
-            if known not in (None, generation):
-                ended.append(known)
-            if generation in ended:
-                ended.remove(generation)
-            self._known[function] = generation
+            self._known[message.function] = message.generation
             self.turn += 1
             return message
-        if generation in ended:
-            return None
-        if known in (None, generation):
+        if known in (None, message.generation):
             return message
-        # The server has lost it and somebody has begun anew, as clearing does. There is no
-        # value that is newer than that, and nobody who knows of it.
-        del self._known[function]
+        # The server has lost what is known, and somebody has begun anew, which is told by
+        # nobody; or the message is late. Which one cannot be known.
+        del self._known[message.function]
         self.turn += 1
         return message._replace(kind=Kind.CLEARED, version="", origin="")
 

@@ -227,8 +227,8 @@ class Link:
             self._tried.set_result(None)
 
     def _hear(self, message: Message | None) -> None:
-        meant = None if message is None else self.generations.hear(message)
-        if meant is not None:
+        if message is not None:
+            meant = self.generations.hear(message)
             self.watches.tell(meant)
             self._tier.tell(meant)
 
