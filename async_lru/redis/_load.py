@@ -368,9 +368,10 @@ class Renewal:
         self._since = self._link.loop.time()
 
     async def left(self) -> int:
-        """Return the milliseconds that the lease has left now, at most."""
-        while self._tasks:  # pragma: no cover  # one is just on its way
-            await within(next(iter(self._tasks)), self._lease)
+        """Prolong it no more; return the milliseconds that it has left now, at most."""
+        self.stop()
+        for task in list(self._tasks):  # pragma: no cover  # one is just on its way
+            await within(task, self._lease)
         return int((self._lease - (self._link.loop.time() - self._since)) * 1000) + 1
 
     def stop(self) -> None:
