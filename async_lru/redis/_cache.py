@@ -213,7 +213,7 @@ class TieredCache(TimedCache):
 
     def take_from(self, run: Run) -> None:
         """Let nobody join a run whose result is outdated already."""
-        if run.joinable:
+        if run.joinable:  # pragma: no branch
             self.take_out(run)
             run.disown()
 
