@@ -1,6 +1,7 @@
 """The second tier without its server: F7, and F2, F3, F5 and F13 in outages."""
 
 import asyncio
+import socket
 import gc
 import logging
 import subprocess
@@ -1360,17 +1361,11 @@ async def test_client_with_retries_is_left_alone_when_it_was_closed_F13(
 async def test_server_that_takes_connections_and_says_nothing_costs_one_timeout_F7(
     process: Make,
 ) -> None:
-    visitors: list[Any] = []
-    silent = await asyncio.start_server(
-        lambda reader, writer: visitors.append(writer), "127.0.0.1", 0
-    )
-    port = silent.sockets[0].getsockname()[1]
-    load, runs = process(f"redis://127.0.0.1:{port}", timeout=0.05)
-    assert await load(1) == "1#1"
-    assert load.cache_stats().tier_up is False
-    assert await load(2) == "2#2"
-    await load.cache_close()
-    for visitor in visitors:
-        visitor.close()
-    silent.close()
-    await silent.wait_closed()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        load, _ = process(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
+        assert await load(1) == "1#1"
+        assert load.cache_stats().tier_up is False
+        assert await load(2) == "2#2"
+        await load.cache_close()
