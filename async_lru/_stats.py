@@ -104,13 +104,13 @@ class CacheStats(NamedTuple):
     maxsize: int | None
     #: The ttl in seconds, the callable that was passed as ttl, or None.
     ttl: Any
-    #: Misses that the second tier answered: neither loads nor failures.
+    #: Misses that the second tier answered, which are neither loads nor failures.
     tier_hits: int = 0
     #: Misses that the second tier had no answer for, and left to a run here.
     tier_misses: int = 0
     #: Misses that waited for a run of another process.
     tier_waits: int = 0
-    #: Results that the second tier refused, since the run had lost its lease: the entry
+    #: Results that the second tier refused because their runs had lost the lease. The entry
     #: was invalidated meanwhile, or the event loop was blocked for too long.
     tier_refused: int = 0
     #: Commands to the second tier that failed, and answers of it that made no sense.
