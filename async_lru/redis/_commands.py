@@ -28,11 +28,6 @@ _Reply: TypeAlias = "tuple[Any, BaseException | None]"
 class UnavailableError(Exception):
     """The server does not answer, or refuses: do without it."""
 
-    @property
-    def is_refusal(self) -> bool:
-        """Whether the server has answered: it is not down."""
-        return isinstance(self.__cause__, ResponseError)
-
 
 #: What is raised where a server does not answer.
 OUTAGES: Final = (

@@ -161,7 +161,8 @@ if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then ret
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
 
-#: Replaces the value, or drops it where there is none, and takes the lease from its run.
+#: Replaces the value, or drops it where there is none, and takes the lease from its run. A
+#: full server lets a script go on that has dropped something first.
 #: Keys: value, lease. Arguments: value or "", milliseconds, channel, message.
 CHANGE: Final = _script("""
 redis.call('DEL', KEYS[1], KEYS[2])

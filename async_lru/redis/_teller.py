@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ._commands import Commands, UnavailableError
+from ._commands import Commands
 from ._protocol import CHANGE, CLEAR, RELEASE, Keyspace, Kind, Message, new_token
 from ._waiting import call_in_loop
 
@@ -109,13 +109,7 @@ class Teller:
         # The server may do what we do not hear of, and others may change the entry then:
         # to put the value once more would undo that.
         change.forget_value()
-        try:
-            await self._commands.run_now(CHANGE, [*names], packed, left, *rest)
-        except UnavailableError as error:
-            if not value or not error.is_refusal:  # pragma: no branch
-                raise  # pragma: no cover  # contact is lost
-            # There is no room for it.
-            await self._commands.run_now(CHANGE, [*names], b"", 0, *rest)
+        await self._commands.run_now(CHANGE, [*names], packed, left, *rest)
 
     # Leases
 
