@@ -32,6 +32,10 @@ needs_refcount_of_functions = pytest.mark.skipif(
 measurable = pytest.mark.skipif(
     sys.implementation.name == "pypy", reason="PyPy does not tell sizes"
 )
+needs_more_hashes = pytest.mark.skipif(
+    sys.version_info >= (3, 14) or sys.implementation.name != "cpython",
+    reason="needs tuples that ask for the hashes of their items each time",
+)
 needs_eager = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="eager tasks are new in 3.12"
 )

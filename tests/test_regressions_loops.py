@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from conftest import Clock, needs_refcount, steps
+from conftest import Clock, needs_more_hashes, needs_refcount, steps
 
 from async_lru import alru_cache
 
@@ -702,9 +702,7 @@ def store_at_each_step_of_a_hit(ttl: float | None) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="tuples ask for a hash but once from 3.14 on"
-)
+@needs_more_hashes
 @pytest.mark.parametrize("ttl", [None, 3600])
 def test_another_thread_stores_at_any_step_of_a_shared_hit_B13_E10(
     ttl: float | None,

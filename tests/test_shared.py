@@ -20,7 +20,13 @@ import pytest
 
 from async_lru import AlruCacheWrapper, alru_cache
 
-from conftest import Timers, needs_refcount, needs_refcount_of_functions, steps
+from conftest import (
+    Timers,
+    needs_more_hashes,
+    needs_refcount,
+    needs_refcount_of_functions,
+    steps,
+)
 
 needs_groups = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="exception groups are new in 3.11"
@@ -2007,9 +2013,7 @@ def test_a_closed_cache_sets_no_timer_E9_A9_B4() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14), reason="tuples ask for a hash but once from 3.14 on"
-)
+@needs_more_hashes
 @pytest.mark.parametrize("ttl", [None, 60])
 def test_a_value_may_come_in_at_any_moment_of_a_hit_E10_B13(ttl: float | None) -> None:
     """Another thread, half-way through a put, goes on after a few steps of a call."""

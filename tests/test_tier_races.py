@@ -58,8 +58,12 @@ class Proxy:
         self._tasks.clear()
 
     async def _serve(self, reader: Any, writer: Any) -> None:
+        self._writers.append(writer)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers += [writer, up_writer]
+        self._writers.append(up_writer)
+        if not self._server.is_serving():  # closed meanwhile
+            self.cut()
+            return
         subscribed = asyncio.Event()
         self._start(self._commands(reader, up_writer, subscribed))
         self._start(self._answers(up_reader, writer, subscribed))
@@ -86,9 +90,9 @@ class Proxy:
 
     async def close(self) -> None:
         self.release()
-        self.cut()
         self._server.close()
-        await asyncio.sleep(0)
+        self.cut()
+        await asyncio.sleep(0.01)  # for those who are about to connect
 
 
 @pytest.fixture

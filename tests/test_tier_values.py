@@ -403,14 +403,16 @@ async def test_a_call_that_is_cancelled_while_it_waits_leaves_the_run_alone_F2(
     twins: Twins,
 ) -> None:
     gate = asyncio.get_running_loop().create_future()
+    begun: list[int] = []
 
     async def run(key: int) -> str:
+        begun.append(key)
         return await gate
 
     holder = twins.cached(run)
     call = start(holder(1))
     other, runs = twins.counted()
-    await steps()
+    await eventually(lambda: begun)
     waiting = start(other(1))
     await eventually(lambda: other.cache_stats().tier_waits)
     waiting.cancel()
