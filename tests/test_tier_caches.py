@@ -108,6 +108,7 @@ async def test_instances_with_caches_of_their_own_share_the_second_tier_F1(
     assert runs == [1, 1]
 
 
+@pytest.mark.filterwarnings("ignore:functools.partial will be a method:FutureWarning")
 async def test_a_member_of_an_enum_is_canonical_as_self_F1(twins: Twins) -> None:
     def make(runs: list[Any]) -> Any:
         tier = twins.tier()

@@ -20,7 +20,13 @@ from tier_support import (
 )
 
 from async_lru import alru_cache
-from conftest import collect_reports, needs_refcount, outcome, start
+from conftest import (
+    collect_reports,
+    needs_refcount,
+    outcome,
+    start,
+    needs_refcount_of_functions,
+)
 
 __all__ = ("client", "server", "namespace", "twins")
 
@@ -149,6 +155,7 @@ async def test_what_is_known_of_copies_stays_in_proportion_B3(
     assert sum(each() is not None for each in seen) < 50
 
 
+@needs_refcount_of_functions
 async def test_the_cache_of_an_instance_dies_with_it_C9(twins: Twins) -> None:
     tier = twins.tier(encode=pickle.dumps, decode=pickle.loads)
     seen: list[Any] = []
