@@ -146,9 +146,7 @@ class Cache:
             run.leave(waiter, error)
             raise
         finally:
-            del (
-                waiter
-            )  # breaks a cycle: it may hold the error, whose traceback holds this
+            del waiter  # its error may have a traceback that holds this frame
 
     def ask(
         self,
