@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 
 def call_in_loop(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
@@ -33,6 +33,10 @@ async def within(future: "Future[Any]", seconds: float) -> None:
         future.remove_done_callback(wake)
 
 
+#: Seconds that what is cancelled has to end by itself.
+GRACE: Final = 0.1
+
+
 async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Return the result of *coroutine*, or raise TimeoutError when it takes too long.
 
@@ -43,7 +47,10 @@ async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
     try:
         await within(task, seconds)
     except asyncio.CancelledError:
-        task.cancel()
+        try:  # a client that is cancelled while it connects forgets to close
+            await within(task, min(seconds, GRACE))
+        finally:
+            task.cancel()
         await asyncio.wait([task])
         if not task.cancelled():
             task.exception()
