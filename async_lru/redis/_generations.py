@@ -23,6 +23,10 @@ class Generations:
         self._known.clear()
         self.turn += 1
 
+    def doubt(self, function: str) -> None:
+        """Ask the server for the generation of a function next time: it may have lost it."""
+        self._known.pop(function, None)
+
     async def names(self, function: str, hash_: str) -> tuple[str, Names]:
         """Return the generation of a function, and the keys of an entry.
 
