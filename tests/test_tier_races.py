@@ -301,3 +301,15 @@ async def test_a_late_message_of_an_ended_generation_brings_no_value_back_F3_F5(
     await held_back(proxy, one.function(1), clear)
     assert len(one.runs) == runs + 1
     listener.close()
+
+
+async def test_a_refresh_is_found_when_the_server_has_lost_the_generation_F5(
+    twins: Twins, client: Any
+) -> None:
+    one, other = twins.counted(), twins.counted()
+    await one.function(1)
+    client.flushall()
+    await other.function(1)  # begins a new one, which is told to nobody
+    await one.function.cache_refresh(2)
+    assert await other.function(2) == 2
+    assert other.runs == [(1,)]

@@ -1,5 +1,8 @@
 """Which generation of each function's entries is the one that counts."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from ._commands import Commands, UnavailableError
 from ._protocol import GENERATION, Keyspace, Kind, Message, Names, new_token
 
@@ -23,35 +26,38 @@ class Generations:
         self._known.clear()
         self.turn += 1
 
-    def doubt(self, function: str) -> None:
-        """Ask the server for the generation of a function next time: it may have lost it."""
-        self._known.pop(function, None)
-
     async def names(self, function: str, hash_: str) -> tuple[str, Names]:
         """Return the generation of a function, and the keys of an entry.
 
         Raises UnavailableError.
         """
         while (generation := self._known.get(function)) is None:
-            key = self._keyspace.generation(function)
-            turn = self.turn
-            found: bytes | str | None = await self._commands.run(
-                GENERATION, [key], new_token()
-            )
-            if found is None:
-                raise UnavailableError  # it is full
-            self.note(function, found, turn)
+            await self.confirm(function)
         return generation, self._keyspace.entry(function, generation, hash_)
+
+    async def confirm(self, function: str) -> None:
+        """Learn from the server whether what is known is true: it may have lost that.
+
+        Raises UnavailableError.
+        """
+        default = self._known.get(function) or new_token()
+        if await self._ask(self._commands.run, function, default) is None:
+            raise UnavailableError  # it is full
 
     async def ask(self, function: str, default: str) -> str:
         """Return the generation that the server has, or *default* from now on."""
-        key = self._keyspace.generation(function)
+        # A full server may have none: what is told with another drops all.
+        return await self._ask(self._commands.run_now, function, default) or default
+
+    async def _ask(
+        self, run: Callable[..., Awaitable[Any]], function: str, default: str
+    ) -> str | None:
+        """Return what the server has; *default* if it had none, or None if it is full."""
         turn = self.turn
-        found: bytes | str | None = await self._commands.run_now(
-            GENERATION, [key], default
-        )
-        if found is None:  # a full server: what is told with another drops all
-            return default
+        key = self._keyspace.generation(function)
+        found: bytes | str | None = await run(GENERATION, [key], default)
+        if found is None:
+            return None
         self.note(function, found, turn)
         return _text(found)
 

@@ -137,8 +137,8 @@ class Load:
     async def _acquire(self, link: Link) -> tuple[Names, Any]:
         """Ask for the value or the lease; return the names and the answer."""
         cache = self._cache
-        if not self._any_value:  # what a refresh makes must be found by all
-            link.generations.doubt(cache.name)
+        if self._refreshes:  # what a refresh makes must be found by all
+            await link.generations.confirm(cache.name)
         self._generation, names = await link.generations.names(cache.name, self._hash)
         lease = int(cache.tier.lease * 1000)
         wanted = "0" if self._any_value else "1"
