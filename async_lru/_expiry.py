@@ -4,14 +4,13 @@ import sys
 import weakref
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from contextvars import Context
 from heapq import heappop, heappush
 from math import inf
 from threading import RLock
 from typing import Any
 
-from ._loops import call_in
+from ._loops import call_in, call_soon_in
 
 #: The minimum number of seconds between two rounds of the timer, so that many values
 #: share a round. Overdue values are not served in the meantime.
@@ -159,8 +158,7 @@ class Expiry:
         """
         timer = self._forget_timer()
         if timer is not None and self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(timer.cancel)
+            call_soon_in(self._loop, timer.cancel)
 
     def release(self) -> None:
         """Release the timer, at once in the thread of its loop."""

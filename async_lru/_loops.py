@@ -84,8 +84,17 @@ def call_in(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
     if runs_here(loop):
         callback()
     else:
-        with suppress(RuntimeError):  # closed
-            loop.call_soon_threadsafe(callback)
+        call_soon_in(loop, callback)
+
+
+def call_soon_in(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Call *callback* in a later turn of *loop*, which is woken if it waits.
+
+    Can be called from any thread and from signal handlers. Does nothing if the loop is
+    closed.
+    """
+    with suppress(RuntimeError):  # closed
+        loop.call_soon_threadsafe(callback)
 
 
 def clock_of(loop: AbstractEventLoop) -> Callable[[], float]:

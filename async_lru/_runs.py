@@ -20,7 +20,7 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol, TypeAlias
 
 from ._deadlock import waits_for
-from ._loops import call_in
+from ._loops import call_in, call_soon_in
 
 #: Runs that start inside each other's first steps use the C stack. Past this depth, the
 #: next one waits for a turn of the loop, and thus for a fresh stack.
@@ -299,8 +299,7 @@ class Run:
         Can be called from any thread. Decides in a later turn of the loop, since a call
         may be about to join the run.
         """
-        with suppress(RuntimeError):  # the loop is closed
-            self.loop.call_soon_threadsafe(self._disown)
+        call_soon_in(self.loop, self._disown)
 
     def _disown(self) -> None:
         self._detached = False

@@ -6,11 +6,13 @@ from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Collection, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+from async_lru._loops import call_soon_in
+
 from ._commands import OUTAGES, Commands
 from ._generations import Generations
 from ._protocol import Message
 from ._teller import Teller
-from ._waiting import at_most, call_in_loop, within
+from ._waiting import at_most, within
 from ._watch import Watches
 
 if TYPE_CHECKING:
@@ -240,7 +242,7 @@ class Link:
 
     def close_soon(self) -> None:
         """Close the link, from any thread."""
-        call_in_loop(self.loop, self._main.cancel)
+        call_soon_in(self.loop, self._main.cancel)
 
     async def close(self) -> None:
         """Close the link, and return when nothing of it is left running."""

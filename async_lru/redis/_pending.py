@@ -7,8 +7,9 @@ from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from async_lru._loops import call_soon_in
+
 from ._protocol import new_token
-from ._waiting import call_in_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +74,7 @@ class Change:
         """Wake those who wait."""
         self.acknowledged = True
         for waiter in self._waiters:
-            call_in_loop(waiter.get_loop(), partial(_wake, waiter))
+            call_soon_in(waiter.get_loop(), partial(_wake, waiter))
 
 
 class Pending:

@@ -3,9 +3,10 @@
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from async_lru._loops import call_soon_in
+
 from ._commands import Commands
 from ._protocol import CHANGE, CLEAR, RELEASE, Keyspace, Kind, Message, new_token
-from ._waiting import call_in_loop
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -40,7 +41,7 @@ class Teller:
 
     def wake(self) -> None:
         """Have the server told of what was changed, from any thread."""
-        call_in_loop(self._loop, self._changed.set)
+        call_soon_in(self._loop, self._changed.set)
 
     async def tell_changes_as_they_come(self) -> None:
         """Tell the server whenever something was changed, for ever."""

@@ -1,17 +1,9 @@
-"""Waiting in one event loop, and waking others."""
+"""Waiting with a time limit."""
 
 import asyncio
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
-
-
-def call_in_loop(loop: AbstractEventLoop, callback: Callable[[], object]) -> None:
-    """Call *callback* in the thread of *loop*, if it is still there."""
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:  # pragma: no cover  # closed
-        pass
 
 
 async def within(future: "Future[Any]", seconds: float) -> None:
