@@ -144,10 +144,10 @@ def checked(  # noqa: PLR0917
     tier: Any,
 ) -> Options:
     """Return the options, or raise TypeError or ValueError for the first bad one."""
-    _check_bool("typed", typed, " (ttl and jitter are keyword-only)")
-    _check_bool("per_instance", per_instance)
-    _check_bool("cancel_abandoned", cancel_abandoned)
-    _check_bool("shared", shared)
+    check_bool("typed", typed, " (ttl and jitter are keyword-only)")
+    check_bool("per_instance", per_instance)
+    check_bool("cancel_abandoned", cancel_abandoned)
+    check_bool("shared", shared)
     lifetime = Lifetime(**_checked_ttl(ttl, jitter))
     grace = Grace(
         **_checked_stale(
@@ -345,7 +345,8 @@ def _checked_ignore(ignore: Any) -> tuple[str, ...]:
     return names
 
 
-def _check_bool(option: str, value: Any, hint: str = "") -> None:
+def check_bool(option: str, value: Any, hint: str = "") -> None:
+    """Raise TypeError unless *value* is a bool."""
     if not isinstance(value, bool):
         raise TypeError(
             f"{option} must be a bool, not {value!r}: pass True or False{hint}"

@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from async_lru._numbers import from_1, seconds
+from async_lru._options import check_bool
 
 from ._codecs import Codec, to_json
 from ._hub import Settings
@@ -31,10 +32,11 @@ def checked(  # noqa: PLR0917
     keyspace = Keyspace(_checked_namespace(namespace))
     lease = _checked_seconds("lease", lease)
     timeout = _checked_seconds("timeout", timeout)
+    check_bool("check", check)
     codec = Codec(
         _checked_function("encode", encode),
         _checked_function("decode", decode),
-        _checked_bool("check", check),
+        check,
         from_1("max_bytes", max_bytes, "pass a number of bytes"),
     )
     if (encode is to_json) is not (decode is json.loads):
@@ -91,12 +93,6 @@ def _checked_function(name: str, value: Any) -> Callable[..., Any]:
         raise TypeError(f"{name} must be callable, not {value!r}: pass a function")
     function: Callable[..., Any] = value
     return function
-
-
-def _checked_bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {value!r}: pass True or False")
-    return value
 
 
 def _checked_seconds(name: str, value: Any) -> float:
