@@ -4,8 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
-from async_lru._failures import duplicate
-
 #: What the bytes on the server begin with.
 _VALUE: Final = b"v"
 _FAILURE: Final = b"e"
@@ -101,12 +99,10 @@ def _failure_of(told: Any, failures: Mapping[type[Exception], float]) -> BaseExc
     """Make a failure from data."""
     kind = {_name_of(known): known for known in failures}[told["type"]]
     # Without __init__, which may take other arguments, or build them.
-    error = kind.__new__(kind, *told["args"])
+    error: BaseException = kind.__new__(kind, *told["args"])
     error.args = tuple(told["args"])
-    for name, value in told["attributes"].items():
-        vars(error)[name] = value
-    made: BaseException = duplicate(error)
-    return made
+    vars(error).update(told["attributes"])
+    return error
 
 
 def _name_of(kind: type) -> str:
