@@ -196,7 +196,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     def cache_clear(self) -> None:
-        for cache in self._all():
+        for cache in [self._cache, *self._all()]:
             cache.clear()
         self._totals_of_gone = stats_of(self._cache)
 
@@ -213,9 +213,6 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     async def cache_close(self, *, wait: bool = False) -> None:
         await self._cache.close(wait=wait)
         await asyncio.gather(*(cache.close(wait=wait) for cache in self._all()))
-
-    async def cache_settled(self) -> None:
-        await asyncio.gather(*(cache.settled() for cache in self._all()))
 
     def cache_open(self) -> None:
         for cache in [self._cache, *self._all()]:

@@ -949,6 +949,31 @@ async def test_all_caches_has_them_F1(twins: Twins) -> None:
     assert function in list(all_caches())
 
 
+async def test_clearing_reaches_others_where_there_is_no_instance_F5(
+    twins: Twins,
+) -> None:
+    def service() -> Any:
+        class Service:
+            async def load(self, key: int) -> int:
+                runs.append(key)
+                return key
+
+        runs: list[int] = []
+        Service.load = twins.cached(  # type: ignore[method-assign]
+            Service.load, per_instance=True, ignore=("self",)
+        )
+        return Service, runs
+
+    (one, _), (other, runs) = service(), service()
+    instance = other()
+    await instance.load(1)
+    one.load.cache_clear()
+    await one.load.cache_settled()
+    await eventually(lambda: not instance.load.cache_contains(1))
+    await instance.load(1)
+    assert runs == [1, 1]
+
+
 async def test_tasks_of_a_factory_carry_commands_A12(twins: Twins) -> None:
     made: list[Any] = []
     loop = asyncio.get_running_loop()
