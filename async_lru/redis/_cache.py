@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class TieredCache(TimedCache):
-    """A cache whose runs ask the tier before the function.
+    """A cache whose runs ask the second tier before they call the function.
 
-    What is invalidated or put here is told to the tier, and what the tier tells is
-    dropped here. What differs in a run is told in ``Load``; what differs at its end is
-    that the tier may have set the deadline of the value, or forbidden to keep it.
+    Changes are sent to the tier, and values that other processes changed are dropped. A
+    ``Load`` does the work of a run. At the end of a run, the tier may have set the deadline
+    of the value, or refused it.
     """
 
     def __init__(self, *args: Any, tier: "Hub", **options: Any) -> None:
         super().__init__(*args, **options)
         self.tier = tier
-        #: What messages of this cache are signed with.
+        #: Identifies this cache in messages.
         self.origin = new_token()
         values = self.values  # not through self, which would be a cycle
         self._copies = Copies(lambda key: values.get(key, MISSING) is not MISSING)
@@ -119,7 +119,7 @@ class TieredCache(TimedCache):
         return run, waiter
 
     def note_outcome(self, run: Run, outcome: Outcome) -> None:
-        """Take note of what is to become of a run's result when it ends, now."""
+        """Set what becomes of the result of a run that is about to end."""
         self._outcomes[run] = outcome
 
     def run_succeeded(
@@ -192,7 +192,7 @@ class TieredCache(TimedCache):
     # What was done elsewhere
 
     def tell(self, message: Message) -> None:
-        """Drop what is older than what *message* tells of."""
+        """Drop the values that *message* makes outdated."""
         if message.origin == self.origin or message.kind is Kind.RELEASED:
             return
         if message.kind is Kind.CLEARED:
@@ -212,7 +212,7 @@ class TieredCache(TimedCache):
         del dropped
 
     def take_from(self, run: Run) -> None:
-        """Let nobody join a run whose result is outdated already."""
+        """Make a run unjoinable whose result is already outdated."""
         if run.joinable:  # pragma: no branch
             self.take_out(run)
             run.disown()
@@ -237,7 +237,7 @@ class TieredCache(TimedCache):
         await self.tier.leave(self)
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
-        """Be another cache than the parent's, which hears of changes when it is called."""
+        """Become a cache apart from the parent's, which connects when it is called."""
         super().after_fork()
         self.origin = new_token()
         self.drop_held()

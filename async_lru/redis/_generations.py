@@ -22,7 +22,7 @@ class Generations:
         self.turn = 0
 
     def forget(self) -> None:
-        """Know none any more: messages may have been missed."""
+        """Forget all generations: messages may have been missed."""
         self._known.clear()
         self.turn += 1
 
@@ -36,7 +36,7 @@ class Generations:
         return generation, self._keyspace.entry(function, generation, hash_)
 
     async def confirm(self, function: str) -> None:
-        """Learn from the server whether what is known is true: it may have lost that.
+        """Ask the server for the generation, known or not: it may have lost it.
 
         Raises UnavailableError.
         """
@@ -46,7 +46,7 @@ class Generations:
 
     async def ask(self, function: str, default: str) -> str:
         """Return the generation that the server has, or *default* from now on."""
-        # A full server may have none: what is told with another drops all.
+        # A full server may have none. A message with a new one makes others drop all.
         return await self._ask(self._commands.run_now, function, default) or default
 
     async def _ask(

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 #: Seconds for which a value is kept that was made without the server.
 ALONE: Final = 2.0
 
-#: Seconds that a lease may seem to last longer than it does.
-LITTLE: Final = 0.01
+#: Seconds added to what is left of another run's lease before asking again.
+MARGIN: Final = 0.01
 
 
 class Outcome(NamedTuple):
@@ -47,12 +47,11 @@ class Outcome(NamedTuple):
 
 
 class Load:
-    """One run's dealings with the server.
+    """Asks the server on behalf of one run, and stores the result.
 
-    It asks for the value or for the lease of the entry, and waits while somebody else
-    has the lease. When it has it the function is run, and the result stored, as long as
-    nobody has taken the lease away. Where the server does not answer the function is
-    run without.
+    Asks for the value or the lease of the entry, and waits while another run holds the
+    lease. With the lease, it runs the function and stores the result, unless the lease was
+    lost meanwhile. If the server does not answer, it runs the function without a lease.
     """
 
     def __init__(self, cache: "TieredCache", run: Run, hash_: str) -> None:
@@ -68,7 +67,7 @@ class Load:
         self._seconds = 0.0
 
     def _change(self) -> None:
-        """Note that the entry was changed elsewhere: the function has seen what it was."""
+        """Called when another process changed the entry: the run saw the old state."""
         if self._is_running:
             self._cache.take_from(self._run)
 
@@ -98,7 +97,7 @@ class Load:
     # Asking
 
     def refresh(self) -> None:
-        """Be no longer content with what was stored before now."""
+        """Require a result that is newer than this call."""
         self._refreshes = True
         self._any_value = False
 
@@ -155,7 +154,7 @@ class Load:
 
     async def _wait(self, link: Link, milliseconds: int) -> None:
         """Wait until the lease of another run ends, or that run has."""
-        await self._watch.wait(link.loop, milliseconds / 1000 + LITTLE)
+        await self._watch.wait(link.loop, milliseconds / 1000 + MARGIN)
         if self._watch.is_outdated(self._token):
             self._any_value = True  # what the other has made is new enough
 
@@ -198,7 +197,7 @@ class Load:
     async def _call_alone(
         self, link: Link, function: Function, args: Any, kwargs: Any
     ) -> Any:
-        """Return the result of the function, to be kept for a moment."""
+        """Run the function without a lease; the result is kept for a moment."""
         cache = self._cache
         was_up = link.up
         try:
@@ -253,7 +252,7 @@ class Load:
     async def _store(
         self, link: Link, names: Names, value: Any, renewal: "Renewal"
     ) -> None:
-        """Store a result, or give the lease back if that is not to be stored."""
+        """Store a result, or release the lease if the result is not to be stored."""
         cache = self._cache
         now = cache.time()
         end = cache.end_of(value, now)
@@ -267,7 +266,7 @@ class Load:
     async def _send(
         self, link: Link, names: Names, packed: bytes, end: float, renewal: "Renewal"
     ) -> float:
-        """Have something stored; return until when it is to be kept here."""
+        """Store a result on the server; return until when the first tier keeps it."""
         cache = self._cache
         message = self._message(Kind.STORED)
         left = await renewal.left()
@@ -307,7 +306,7 @@ class Load:
         return True
 
     async def _release(self, link: Link, names: Names) -> None:
-        """Give the lease back, so that nobody waits for its end."""
+        """Release the lease, so that no other run waits until it expires."""
         message = self._message(Kind.RELEASED)
         channel = self._cache.tier.keyspace.channel
         try:
@@ -337,7 +336,7 @@ def _told(found: "tuple[Any, BaseException | None]") -> Any:
 
 
 class Renewal:
-    """Prolongs a lease while its run goes on: a loop that is blocked does not."""
+    """Renews a lease while its run is in flight. A blocked loop does not renew it."""
 
     def __init__(self, link: Link, names: Names, token: str, lease: float) -> None:
         self._link = link
@@ -370,12 +369,12 @@ class Renewal:
         self._since = self._link.loop.time()
 
     async def left(self) -> int:
-        """Prolong it no more; return the milliseconds that it has left now, at most."""
+        """Stop renewing; return the most milliseconds that the lease can have left."""
         self.stop()
         for task in list(self._tasks):  # pragma: no cover  # one is just on its way
             await within(task, self._lease)
         return int((self._lease - (self._link.loop.time() - self._since)) * 1000) + 1
 
     def stop(self) -> None:
-        """Prolong it no more."""
+        """Stop renewing the lease."""
         self._timer.cancel()

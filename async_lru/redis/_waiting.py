@@ -7,7 +7,7 @@ from typing import Any, Final
 
 
 async def within(future: "Future[Any]", seconds: float) -> None:
-    """Wait until *future* is done, at most so long, and leave it alone when cancelled."""
+    """Wait at most *seconds* for *future*, which is not cancelled if this is."""
     if future.done():
         return
     waiter = asyncio.get_running_loop().create_future()
@@ -32,8 +32,7 @@ GRACE: Final = 0.1
 async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Return the result of *coroutine*, or raise TimeoutError when it takes too long.
 
-    Other than ``asyncio.wait_for`` of Python 3.10 and 3.11 it never forgets that it was
-    cancelled.
+    Unlike ``asyncio.wait_for`` in Python 3.10 and 3.11, it never swallows a cancellation.
     """
     task = asyncio.get_running_loop().create_task(coroutine)
     try:
@@ -56,11 +55,11 @@ async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Patience:
-    """Calls back after so many seconds.
+    """Calls back after *seconds*, and later if the loop was blocked.
 
-    A loop that was blocked has not read yet what may have come meanwhile, so it is given
-    that time again, twice at most. The last quarter is waited for apart, since the loop
-    may have been blocked until just now.
+    A loop that was blocked has not read the answers that arrived meanwhile, so it gets the
+    time again, at most twice. The last quarter is a timer of its own, since the loop may
+    have been blocked until just now.
     """
 
     __slots__ = (
