@@ -202,6 +202,14 @@ async def test_client_that_cannot_be_made_raises_into_no_call_F7(
     assert "ValueError" in caplog.text
 
 
+async def test_client_of_another_kind_is_named_in_the_log_F7(
+    process: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    load, _ = process(redis.Redis)
+    assert await load(1) == "1#1"
+    assert "client must return a client of redis.asyncio, not Redis" in caplog.text
+
+
 @pytest.mark.more
 async def test_server_that_is_none_raises_into_no_call_F7(
     process: Make, caplog: pytest.LogCaptureFixture

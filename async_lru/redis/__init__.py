@@ -43,8 +43,9 @@ class RedisTier(Tier):
     Args:
         client: A URL, as ``redis.asyncio.Redis.from_url`` takes it, or a callable that
             returns a ``redis.asyncio.Redis``, a Sentinel's master or a
-            ``RedisCluster``. It is called in each event loop, again whenever contact
-            was lost, and what it returns belongs to the tier, which closes it.
+            ``RedisCluster`` (of redis-py 8.0 or later). It is called in each event
+            loop, again whenever contact was lost, and what it returns belongs to the
+            tier, which closes it.
         namespace: What the keys on the server begin with. It is the version of what
             functions return: a deploy that changes that changes it. Functions of equal
             module and name in one namespace share results.

@@ -50,8 +50,7 @@ def checked(  # noqa: PLR0917
 
 def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
     if callable(client):
-        made: Callable[[], Any] = client
-        return made
+        return lambda: _checked_made(client())
     if not isinstance(client, str):
         raise TypeError(
             f"client must be a URL or a callable, not a {type(client).__qualname__}: "
@@ -71,6 +70,15 @@ def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
         socket_timeout=None,  # which a blocked loop would take for an outage
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def _checked_made(client: Any) -> Any:
+    if not all(hasattr(client, name) for name in ("initialize", "evalsha", "pubsub")):
+        raise TypeError(
+            "client must return a client of redis.asyncio, not "
+            f"{type(client).__qualname__}: RedisCluster needs redis-py 8.0 or later"
+        )
+    return client
 
 
 def _checked_namespace(namespace: Any) -> str:
