@@ -43,12 +43,12 @@ async def load(key: int) -> int:
         (
             {"lease": 0},
             ValueError,
-            r"lease must be a finite .* from 0.001 up, not 0: leave",
+            r"lease must be a finite .* 0.001 or more, not 0: leave",
         ),
         (
             {"lease": -1},
             ValueError,
-            r"lease must be a finite .* from 0.001 up, not -1: leave",
+            r"lease must be a finite .* 0.001 or more, not -1: leave",
         ),
         ({"lease": float("inf")}, ValueError, r"lease must be .* not inf: leave"),
         ({"lease": float("nan")}, ValueError, r"lease must be .* not nan: "),

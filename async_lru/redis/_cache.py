@@ -161,8 +161,8 @@ class TieredCache(TimedCache):
 
     def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:  # noqa: ARG002
         raise RuntimeError(
-            f"cache_invalidate_where is not for {self.name}, which has a tier: the server "
-            "knows the hashes of arguments only; call cache_invalidate or cache_clear"
+            f"cache_invalidate_where does not work on {self.name}, which has a tier: the "
+            "server knows only hashes of arguments; call cache_invalidate or cache_clear"
         )
 
     def clear(self) -> None:

@@ -41,20 +41,20 @@ def _refusal(keys: Keys, key: Any, name: str, error: NotCanonicalError) -> TypeE
     """Return an error that names the argument that is not canonical."""
     args, kwargs = keys.call_of(key)
     where = f"{name}: the second tier cannot use the key {short_repr(key)}"
-    remedy = "return something else from it"
+    remedy = "return something else from the key function"
     if not keys.own:
         named = keys.arguments.named(args, kwargs).items()
         bad = [argument for argument in named if not _is_canonical(argument[1])]
         for argument, value in bad[:1] or list(named):
             where = (
-                f"{name} was called with {argument}={short_repr(value)}, of which the "
-                "second tier can make no key"
+                f"{name} was called with {argument}={short_repr(value)}, which the "
+                "second tier cannot use in a key"
             )
             remedy = (
-                "pass key= to alru_cache, which says what stands for it, or "
+                "pass key= to alru_cache to say what stands for it, or "
                 f"ignore=({argument!r},)"
             )
-    return TypeError(f"{where}, for {error}: {remedy}; {_LIST}")
+    return TypeError(f"{where}, since {error}: {remedy}; {_LIST}")
 
 
 def _is_canonical(value: Any) -> bool:
@@ -66,8 +66,8 @@ def _is_canonical(value: Any) -> bool:
 
 
 _LIST: Final = (
-    "keys may have str, int, float, bool, None, bytes, tuples, frozensets, enums, UUIDs, "
-    "dates and times, and decimals"
+    "keys can contain str, int, float, bool, None, bytes, tuples, frozensets, enums, "
+    "UUIDs, dates and times, and decimals"
 )
 
 
@@ -192,7 +192,7 @@ def _of_timedelta(value: timedelta) -> bytes:
 def _of_type(value: Any) -> bytes:
     """Encode a type, which keys have for ``typed`` and from ``by_value``."""
     if "<locals>" in value.__qualname__:
-        raise NotCanonicalError(f"{value!r} is made anew by each call of a function")
+        raise NotCanonicalError(f"{value!r} is defined inside a function")
     return _framed(b"c", value.__module__.encode(), value.__qualname__.encode())
 
 

@@ -36,22 +36,21 @@ class Codec(NamedTuple):
             encoded: Any = self.encode(value)
             if not isinstance(encoded, bytes):
                 raise TypeError(  # noqa: TRY301  # told as any other error
-                    f"encode returned {type(encoded).__qualname__} and not bytes"
+                    f"encode returned {type(encoded).__qualname__}, not bytes"
                 )
             survives = not self.check or is_same(value, self.decode(encoded))
         except Exception as error:
             raise self._refusal(value, name, f"its codec raised {error!r}") from error
         if not survives:
-            raise self._refusal(value, name, "decoding gives something else")
+            raise self._refusal(value, name, "decoding gives a different value")
         return None if len(encoded) > self.max_bytes else _VALUE + encoded
 
     def _refusal(self, value: Any, name: str, why: str) -> TypeError:
         kind: Any = cast("Any", type(value))
         return TypeError(
-            f"{name} returned something of type {kind.__module__}.{kind.__qualname__} "
-            f"that the second tier cannot keep, since {why}: return what JSON can tell, "
-            "pass encode= and decode= to RedisTier, or check=False if the codec is to be "
-            "trusted"
+            f"{name} returned a value of type {kind.__module__}.{kind.__qualname__} that "
+            f"the second tier cannot store, since {why}: return what JSON can represent, "
+            "pass encode= and decode= to RedisTier, or pass check=False to trust the codec"
         )
 
     def unpack(

@@ -218,7 +218,8 @@ class Link:
         self.commands.shut()
         if not self._was_down:
             logger.warning(
-                "%r: no contact with the server, so each process caches for itself: %s",
+                "%r: no contact with the server (%s); each process caches for itself "
+                "until contact is back",
                 self._tier,
                 type(error).__name__,
                 # What the callable raises that makes the client is for its author to see.

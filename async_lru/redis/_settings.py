@@ -54,13 +54,13 @@ def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
     if not isinstance(client, str):
         raise TypeError(
             f"client must be a URL or a callable, not a {type(client).__qualname__}: "
-            "a client belongs to one event loop, so pass a function that makes it"
+            "a client belongs to one event loop, so pass a function that returns one"
         )
     try:
         parse_url(client)
     except ValueError:
         raise ValueError(  # without the URL, which may have a password
-            "client is no URL of a server: pass one that begins with redis://, "
+            "client is not a valid server URL: pass one that begins with redis://, "
             "rediss:// or unix://"
         ) from None
     client_type: Any = redis_client.Redis  # whose options have no types
@@ -86,8 +86,8 @@ def _checked_namespace(namespace: Any) -> str:
         raise TypeError(f"namespace must be a str, not {namespace!r}: pass a name")
     if not namespace or not namespace.isprintable() or set(namespace) & set("{} "):
         raise ValueError(
-            f"namespace must have printable characters but no spaces and braces, not "
-            f"{namespace!r}: pass a name such as 'v1'"
+            "namespace must consist of printable characters other than spaces and "
+            f"braces, not {namespace!r}: pass a name such as 'v1'"
         )
     return namespace
 
@@ -107,7 +107,7 @@ def _checked_seconds(name: str, value: Any) -> float:
     found = seconds(name, value)
     if not _LEAST_SECONDS <= found < inf:
         raise ValueError(
-            f"{name} must be a finite number of seconds from {_LEAST_SECONDS} up, not "
+            f"{name} must be a finite number of seconds, {_LEAST_SECONDS} or more, not "
             f"{value!r}: leave it out for the default"
         )
     return found
