@@ -1,4 +1,4 @@
-"""What a second tier is to the decorator: a cache of the process asks it on its misses."""
+"""The interface of a second tier, which the cache of a process asks on its misses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,4 +17,4 @@ class Tier(ABC):
 
     @abstractmethod
     def _behind(self, kind: type[TimedCache], /) -> Callable[..., TimedCache]:
-        """Return what makes caches that do what *kind* does, and ask this tier first."""
+        """Return a factory of caches that work like *kind* and ask this tier on misses."""
