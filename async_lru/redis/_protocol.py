@@ -1,9 +1,8 @@
-"""What is said to the server: keys, scripts, and the messages between processes.
+"""The protocol: keys and scripts on the server, and messages between processes.
 
-An entry has two keys: its value, and the lease of the run that is to make it. One server
-orders all commands, so the token in the lease is the fence: whoever stores has to show it.
-What follows the token there is a mark that somebody waits, without which a run that ends
-tells nobody.
+An entry has two keys: its value, and the lease of the run that makes it. One server puts
+all commands in order, so the token in the lease is the fence: a store has to show it. A
+``+`` after the token marks that another run waits, and needs a message when this one ends.
 """
 
 from enum import Enum
@@ -13,7 +12,7 @@ from typing import Final, NamedTuple
 
 
 def new_token() -> str:
-    """Return what is unique: it stands for a lease, a version, or a process."""
+    """Return a unique token: of a lease, a version, a generation or a cache."""
     return token_hex(8)
 
 
@@ -22,14 +21,14 @@ TOKEN_SIZE: Final = len(new_token())
 
 
 class Names(NamedTuple):
-    """The keys of one entry: all in one slot of a cluster."""
+    """The keys of one entry, both in one slot of a cluster."""
 
     value: str
     lease: str
 
 
 class Keyspace(NamedTuple):
-    """What a namespace's keys and its channel are called."""
+    """The names of a namespace's keys and of its channel."""
 
     namespace: str
 
@@ -49,37 +48,37 @@ class Keyspace(NamedTuple):
 
 
 class Kind(Enum):
-    """What a message tells of an entry, or of all of a function."""
+    """What a message says about an entry, or about all entries of a function."""
 
     #: A run has stored its result.
     STORED = "s"
-    #: A run has ended without.
+    #: A run has ended without storing a result.
     RELEASED = "r"
-    #: It was invalidated, or put.
+    #: The entry was invalidated or put.
     CHANGED = "c"
     #: The function has a new generation.
     CLEARED = "g"
 
 
 class Message(NamedTuple):
-    """What has happened to an entry, told to all processes by what has done it."""
+    """A message to all processes about something that a cache did to an entry."""
 
     kind: Kind
-    #: The cache that has done it, which need not be told.
+    #: The cache that did it, which needs no message.
     origin: str
-    #: The token of the value that is there now; of the lease, if there is none.
+    #: The token of the entry's value now; if it has none, of the lease.
     version: str
     generation: str
     hash: str
     function: str
 
     def pack(self) -> str:
-        """Return what is sent."""
+        """Return the message as text to send."""
         return " ".join((self.kind.value, *self[1:]))
 
     @staticmethod
     def unpack(packed: bytes | str) -> "Message | None":
-        """Return what was received, or None if somebody else has sent it."""
+        """Return a received message, or None if it is not one of ours."""
         try:
             text = packed if isinstance(packed, str) else packed.decode()
             kind, *rest = text.split(" ", 5)
@@ -89,7 +88,7 @@ class Message(NamedTuple):
 
 
 class Script(NamedTuple):
-    """A script, and the name by which a server that has seen it knows it."""
+    """A Lua script, and the hash by which a server that has run it finds it."""
 
     text: str
     sha: str
@@ -99,9 +98,9 @@ def _script(text: str) -> Script:
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-#: Returns the value and the milliseconds it has left; or how long the lease of somebody
-#: else has left, which is marked then; or nothing, and the lease is the caller's. What is
-#: no string, or would stay for ever, is not ours.
+#: Returns the value and its remaining milliseconds; or the remaining milliseconds of
+#: another run's lease, after marking that a run waits; or nothing if the caller now has the
+#: lease. What is not a string, or never expires, is not ours, and is deleted.
 #: Keys: value, lease. Arguments: token, milliseconds, "1" if a value is no answer.
 ACQUIRE: Final = _script("""
 local value = redis.pcall('GET', KEYS[1])
@@ -126,11 +125,11 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return false
 """)
 
-#: Stores the value if the lease is the caller's; tells whether it was. The others are told
-#: if one of them waits, or may have an older value. By how much less the lease has left than
-#: when the script was sent, it has been on its way, and the value has less left, too.
-#: Keys: value, lease. Arguments: token, value, milliseconds, channel, message, "1" if they
-#: are told in any case, the most milliseconds that the lease had left.
+#: Stores the value if the caller has the lease; returns 1, or 0 if it has not. Publishes
+#: the message if another run waits, or another process may have an older value. The lease
+#: shows how long the script was in transit, and the lifetime of the value is cut by that.
+#: Keys: value, lease. Arguments: token, value, milliseconds, channel, message, "1" to
+#: publish in any case, the most milliseconds the lease had left when the script was sent.
 STORE: Final = _script("""
 local lease = redis.pcall('GET', KEYS[2])
 if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
@@ -143,7 +142,7 @@ if told then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return 1
 """)
 
-#: Gives the lease back if it is the caller's, and tells those who wait.
+#: Releases the lease if the caller has it; publishes the message if another run waits.
 #: Keys: lease. Arguments: token, channel, message.
 RELEASE: Final = _script("""
 local lease = redis.pcall('GET', KEYS[1])
@@ -153,7 +152,7 @@ if #lease > #ARGV[1] then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
 return 1
 """)
 
-#: Prolongs the lease if it is the caller's.
+#: Renews the lease if the caller has it.
 #: Keys: lease. Arguments: token, milliseconds.
 RENEW: Final = _script("""
 local lease = redis.pcall('GET', KEYS[1])
@@ -161,8 +160,8 @@ if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then ret
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
 
-#: Replaces the value, or drops it where there is none, and takes the lease from its run. A
-#: full server lets a script go on that has dropped something first.
+#: Replaces the value, or deletes it if there is no new one, and takes the lease from its
+#: run. A full server lets a script write once it has deleted something.
 #: Keys: value, lease. Arguments: value or "", milliseconds, channel, message.
 CHANGE: Final = _script("""
 redis.call('DEL', KEYS[1], KEYS[2])
@@ -171,9 +170,9 @@ redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1
 """)
 
-#: Returns the generation of a function; sets it if there is none, or returns nothing if
+#: Returns the generation of a function; sets it if there is none, and returns nothing if
 #: there is no room for it.
-#: Keys: generation. Arguments: the new one.
+#: Keys: generation. Arguments: the generation to set.
 GENERATION: Final = _script("""
 local generation = redis.pcall('GET', KEYS[1])
 if type(generation) == 'string' and #generation == #ARGV[1] and
@@ -184,10 +183,10 @@ if redis.pcall('SET', KEYS[1], ARGV[1]).err then return false end
 return ARGV[1]
 """)
 
-#: Begins a new generation: nobody finds what was stored before, not even if the server
-#: has no room for the new one. It is made of the one before and the token, so that one that
-#: has ended does not come back when the script is run twice. Returns it.
-#: Keys: generation. Arguments: token, channel, message with the token for the generation.
+#: Begins a new generation and returns it: nobody finds what was stored before, even if
+#: the server has no room for the new generation. It is a hash of the previous one and the
+#: token, so that running the script twice does not bring back one that has ended.
+#: Keys: generation. Arguments: token, channel, message with the token as the generation.
 CLEAR: Final = _script("""
 local ended = redis.pcall('GET', KEYS[1])
 if type(ended) ~= 'string' then ended = '' end
