@@ -27,8 +27,8 @@ class TieredCache(TimedCache):
     """A cache whose runs ask the second tier before they call the function.
 
     Changes are sent to the tier, and values that other processes changed are dropped. A
-    ``Load`` does the work of a run. At the end of a run, the tier may have set the deadline
-    of the value, or refused it.
+    ``Load`` does the work of a run. When a run ends, the tier may have set the value's
+    deadline, or refused the value.
     """
 
     def __init__(self, *args: Any, tier: "Hub", **options: Any) -> None:
@@ -36,21 +36,21 @@ class TieredCache(TimedCache):
         self.tier = tier
         #: Identifies this cache in messages.
         self.origin = new_token()
-        values = self.values  # not through self, which would be a cycle
+        values = self.values  # a lambda over self would be a reference cycle
         self._copies = Copies(lambda key: values.get(key, MISSING) is not MISSING)
-        #: Of runs that are just about to end.
+        #: What becomes of the results of runs that are about to end.
         self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
-        #: Of runs in flight.
+        #: The loads of runs in flight.
         self._loads: WeakKeyDictionary[Run, Load] = WeakKeyDictionary()
         tier.add(self)
 
     @property
     def failures_kept(self) -> Mapping[type[Exception], float]:
-        """The types of failures that are kept, and the seconds for which they are."""
+        """The types of failures that are kept, and for how many seconds."""
         return {}
 
     def hash_of(self, key: Hashable) -> str:
-        """Return the hash of an entry, or raise TypeError if there is none."""
+        """Return the hash of *key*, or raise TypeError if *key* is not canonical."""
         return hash_of(self.keys, key, self.name)
 
     # Runs
@@ -73,7 +73,7 @@ class TieredCache(TimedCache):
         return await super().refresh(key, args, kwargs)
 
     def _check_canonical(self, key: Hashable) -> None:
-        """Raise TypeError before anything is changed, if the tier can have no such key."""
+        """Raise TypeError, before anything changes, if *key* is not canonical."""
         if self._shares:
             self.hash_of(key)
 
@@ -101,7 +101,7 @@ class TieredCache(TimedCache):
         try:
             return await load.outcome_of(self._function, args, kwargs)
         finally:
-            del self._loads[run]  # it refers to the run, which would keep both there
+            del self._loads[run]  # it refers to the run, so neither would be freed
 
     def ask(
         self,
@@ -114,12 +114,12 @@ class TieredCache(TimedCache):
         run, waiter = super().ask(key, args, kwargs, purpose=purpose)
         if purpose is REFRESH:
             load = self._loads.get(run)
-            if load is not None:  # which may be about to read what the server has
+            if load is not None:  # it may be about to accept the server's value
                 load.refresh()
         return run, waiter
 
     def note_outcome(self, run: Run, outcome: Outcome) -> None:
-        """Set what becomes of the result of a run that is about to end."""
+        """Record what becomes of the result of a run that is about to end."""
         self._outcomes[run] = outcome
 
     def run_succeeded(
@@ -148,12 +148,12 @@ class TieredCache(TimedCache):
             self._outcomes.pop(run, None)
 
     def count(self, what: str) -> None:
-        """Count that something has happened with the tier: "hits", say."""
+        """Increment one of the counters of the tier, such as "hits"."""
         name = f"tier_{what}"
         with self.lock:
             setattr(self.counters, name, getattr(self.counters, name) + 1)
 
-    # What is done here
+    # Changes made here
 
     def invalidate(self, key: Hashable) -> bool:
         self._tell(Change((self.name, self.hash_of(key)), self.origin, new_token()))
@@ -189,7 +189,7 @@ class TieredCache(TimedCache):
             self.tier.pending.add(change)
             self.tier.wake()
 
-    # What was done elsewhere
+    # Changes made elsewhere
 
     def tell(self, message: Message) -> None:
         """Drop the values that *message* makes outdated."""
@@ -206,19 +206,19 @@ class TieredCache(TimedCache):
         del dropped
 
     def drop_held(self) -> None:
-        """Drop what is held, but not what is in flight."""
+        """Drop all values, but leave runs in flight alone."""
         with self.lock:
             dropped = self.clear_held()
         del dropped
 
     def take_from(self, run: Run) -> None:
-        """Make a run unjoinable whose result is already outdated."""
+        """Make a run unjoinable, as its result is already outdated."""
         if run.joinable:  # pragma: no branch
             self.take_out(run)
             run.disown()
 
     def is_served_in(self, loop: AbstractEventLoop) -> bool:
-        """Tell whether calls in *loop* may be answered from here."""
+        """Return whether this cache may answer calls in *loop*."""
         return self.loop is loop
 
     # The cache as a whole
@@ -237,18 +237,18 @@ class TieredCache(TimedCache):
         await self.tier.leave(self)
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
-        """Become a cache apart from the parent's, which connects when it is called."""
+        """Become separate from the parent's cache, and connect when called."""
         super().after_fork()
         self.origin = new_token()
         self.drop_held()
 
 
 class TieredTimedCache(TieredCache):
-    """The first tier, whose values have deadlines."""
+    """A first tier for one event loop."""
 
 
 class TieredStaleCache(TieredCache, StaleCache):
-    """The same that serves stale values, or keeps failures."""
+    """A first tier for one event loop that serves stale values or keeps failures."""
 
     @property
     def failures_kept(self) -> Mapping[type[Exception], float]:
@@ -264,20 +264,20 @@ class TieredStaleCache(TieredCache, StaleCache):
 
 
 class TieredSharedCache(TieredCache, SharedTimedCache):
-    """The first tier of any number of loops."""
+    """A first tier for any number of event loops."""
 
     def is_served_in(self, loop: AbstractEventLoop) -> bool:  # noqa: ARG002
         return True
 
 
 class TieredSharedStaleCache(TieredStaleCache, SharedStaleCache):
-    """The same that serves stale values, or keeps failures."""
+    """A first tier for any number of loops that serves stale values or keeps failures."""
 
     def is_served_in(self, loop: AbstractEventLoop) -> bool:  # noqa: ARG002
         return True
 
 
-#: The types of tiered caches, by those whose values they hold.
+#: The tiered version of each type of cache.
 TIERED: Final[dict[Any, type[TieredCache]]] = {
     TimedCache: TieredTimedCache,
     StaleCache: TieredStaleCache,

@@ -1,4 +1,4 @@
-"""Keys as bytes that are the same in every process, and equal where the keys are."""
+"""Keys as bytes: the same in every process, and equal if and only if the keys are."""
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,21 +14,21 @@ from async_lru._keys import KEYWORDS, Keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes of a hash: two of the keys that ever were would have to be the same in all.
+#: Bytes of a hash: enough that no two keys ever share one.
 _DIGEST_SIZE: Final = 16
 
-#: Powers of ten up to which decimals are compared exactly with other numbers.
+#: The largest exponent of a Decimal: its exact ratio has as many digits.
 _MOST_DIGITS: Final = 10_000
 
 
 class NotCanonicalError(TypeError):
-    """An argument looks different in another process, or may."""
+    """An argument may look different in another process."""
 
 
 def hash_of(keys: Keys, key: Any, name: str) -> str:
-    """Return the hash of *key*, in hex, for the function called *name*.
+    """Return the hash of a *key* of the function called *name*, in hex.
 
-    Raises TypeError, naming the argument, if it is not canonical.
+    Raises TypeError that names the argument, if one is not canonical.
     """
     try:
         text = _encoded(key)
@@ -72,7 +72,7 @@ _LIST: Final = (
 
 
 def _encoded(value: Any) -> bytes:
-    """Return bytes that are equal for equal values, and differ for others."""
+    """Return bytes that are equal for equal values and different for others."""
     kind: Any = cast("Any", type(value))
     encode = _ENCODERS.get(kind)
     if encode is None:
@@ -81,12 +81,12 @@ def _encoded(value: Any) -> bytes:
 
 
 def _encoder_of(value: Any, kind: Any) -> "Callable[[Any], bytes]":
-    """Return what encodes a value whose type is none of the plain ones."""
+    """Return the encoder of a value whose type is not in _ENCODERS."""
     if value is KEYWORDS:
         return lambda _: b"K"
     if issubclass(kind, type):
         return _of_type
-    # What compares and hashes as instances of a plain type do is encoded like them:
+    # Subclasses that compare and hash like their plain base are encoded like it:
     # IntEnum, StrEnum, named tuples.
     for base in kind.__mro__:
         if base in _ENCODERS and base not in (UUID, type(None)):
@@ -101,7 +101,7 @@ def _encoder_of(value: Any, kind: Any) -> "Callable[[Any], bytes]":
 
 
 def _framed(tag: bytes, *parts: bytes) -> bytes:
-    """Put parts together so that no others give the same."""
+    """Join *parts* so that no other parts give the same bytes."""
     sizes = b",".join(b"%d" % len(part) for part in parts)
     return b"%b%b:%b" % (tag, sizes, b"".join(parts))
 
@@ -129,7 +129,7 @@ def _of_decimal(value: Decimal) -> bytes:
 
 
 def _of_ratio(numerator: int, denominator: int) -> bytes:
-    """Encode a number in lowest terms, of whatever type."""
+    """Encode a number of any type, as a ratio in lowest terms."""
     if denominator == 1:
         return _of_int(numerator)
     return b"q%b%b" % (_of_int(numerator), _of_int(denominator))
@@ -156,7 +156,7 @@ def _of_uuid(value: UUID) -> bytes:
 
 
 def _of_datetime(value: datetime) -> bytes:
-    value = value.replace(fold=0)  # as comparisons and hashes have it
+    value = value.replace(fold=0)  # as comparisons and hashes do
     offset = value.utcoffset()
     if offset is None:
         return b"dn%b;" % value.replace(tzinfo=None).isoformat().encode()
@@ -164,7 +164,7 @@ def _of_datetime(value: datetime) -> bytes:
     return b"da%b" % _of_timedelta(since)
 
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # offsets are taken away
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # offsets are subtracted
 
 
 def _of_date(value: date) -> bytes:
@@ -190,7 +190,7 @@ def _of_timedelta(value: timedelta) -> bytes:
 
 
 def _of_type(value: Any) -> bytes:
-    """Encode a type, which keys have for ``typed`` and from ``by_value``."""
+    """Encode a type: ``typed`` and ``by_value`` put types into keys."""
     if "<locals>" in value.__qualname__:
         raise NotCanonicalError(f"{value!r} is defined inside a function")
     return _framed(b"c", value.__module__.encode(), value.__qualname__.encode())

@@ -1,10 +1,10 @@
-"""Results and failures as bytes, and back."""
+"""Converting results and failures to bytes, and back."""
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
-#: What the bytes on the server begin with.
+#: Marks of a result and of a failure, in front of its bytes.
 _VALUE: Final = b"v"
 _FAILURE: Final = b"e"
 
@@ -15,27 +15,27 @@ def to_json(value: Any) -> bytes:
 
 
 class UnreadableError(Exception):
-    """What was found on the server is nothing that this program can read."""
+    """What the server has for an entry cannot be decoded."""
 
 
 class Codec(NamedTuple):
-    """How results become bytes and bytes results."""
+    """How results are converted to bytes and back."""
 
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
-    #: Whether each result is decoded at once, to see whether it survives.
+    #: Whether to decode each result before it is stored, to see whether it survives.
     check: bool
     max_bytes: int
 
     def pack(self, value: Any, name: str) -> bytes | None:
-        """Return a result of the function called *name* as bytes; None: too many.
+        """Return a result of the function called *name* as bytes; None if too large.
 
-        Raises TypeError if it does not survive.
+        Raises TypeError if the result does not survive.
         """
         try:
             encoded: Any = self.encode(value)
             if not isinstance(encoded, bytes):
-                raise TypeError(  # noqa: TRY301  # told as any other error
+                raise TypeError(  # noqa: TRY301  # reported like any other error
                     f"encode returned {type(encoded).__qualname__}, not bytes"
                 )
             survives = not self.check or is_same(value, self.decode(encoded))
@@ -56,9 +56,9 @@ class Codec(NamedTuple):
     def unpack(
         self, packed: bytes, failures: Mapping[type[Exception], float]
     ) -> "tuple[Any, BaseException | None]":
-        """Return the result that is told of, or the failure.
+        """Return the result and None, or None and the failure.
 
-        Only failures of the types in *failures* are made. Raises UnreadableError.
+        Rebuilds only failures of the types in *failures*. Raises UnreadableError.
         """
         try:
             if packed[:1] == _VALUE:
@@ -73,9 +73,10 @@ class Codec(NamedTuple):
 def pack_failure(
     error: BaseException, failures: Mapping[type[Exception], float]
 ) -> bytes | None:
-    """Return a failure as data, or None if it cannot be told.
+    """Return a failure as bytes, or None if it cannot be stored.
 
-    That is one of a type in *failures*, whose args and attributes JSON can tell.
+    Its type must be in *failures*, and JSON must be able to represent its args and
+    attributes.
     """
     kind: Any = type(error)
     if kind not in failures:
@@ -95,9 +96,9 @@ def pack_failure(
 
 
 def _failure_of(told: Any, failures: Mapping[type[Exception], float]) -> BaseException:
-    """Make a failure from data."""
+    """Rebuild a failure from its parts."""
     kind = {_name_of(known): known for known in failures}[told["type"]]
-    # Without __init__, which may take other arguments, or build them.
+    # Without __init__, whose arguments may be other than args.
     error: BaseException = kind.__new__(kind, *told["args"])
     error.args = tuple(told["args"])
     vars(error).update(told["attributes"])
@@ -113,9 +114,9 @@ _ATOMS: Final = frozenset({bool, bytes, float, int, str, type(None)})
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two values are equal and have the same types at any depth.
+    """Return whether two values are equal and have the same types at any depth.
 
-    What raises when it is compared, or answers with something that is no bool, is not.
+    Values whose ``==`` returns no bool are not equal. What ``==`` raises is raised here.
     """
     return (
         type(one) is type(other)
@@ -136,7 +137,7 @@ def _have_same_parts(one: Any, other: Any) -> bool:
         )
     if issubclass(kind, (set, frozenset)):
         return _have_same_members(one, other)
-    # Members of enums, functions and types come back as themselves.
+    # Enum members, functions and types decode to the very same objects.
     return one is other or all(
         is_same(getattr(one, name, None), getattr(other, name, None))
         for name in _attributes_of(one)
@@ -144,7 +145,7 @@ def _have_same_parts(one: Any, other: Any) -> bool:
 
 
 def _have_same_members(one: Any, other: Any) -> bool:
-    """Tell whether the members of sets, or the keys of dicts, are the same."""
+    """Return whether the members of two sets, or the keys of two dicts, are the same."""
     if len(one) != len(other):
         return False
     twins = {member: member for member in other}
@@ -152,7 +153,7 @@ def _have_same_members(one: Any, other: Any) -> bool:
 
 
 def _attributes_of(value: Any) -> list[str]:
-    """Return the names of what an object holds."""
+    """Return the names of an object's attributes, including its slots."""
     names = list(getattr(value, "__dict__", ()))
     for kind in type(value).__mro__:
         slots: Any = kind.__dict__.get("__slots__", ())

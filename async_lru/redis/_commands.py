@@ -1,4 +1,4 @@
-"""The commands of one event loop, each with a time limit."""
+"""Commands that one event loop sends to the server, each with a time limit."""
 
 import asyncio
 from asyncio import AbstractEventLoop, Future, Task
@@ -18,7 +18,7 @@ from async_lru._loops import begins_at_once
 from ._protocol import Script
 from ._waiting import Patience, within
 
-#: Commands that are on their way at the same time, each on a connection.
+#: The most commands in flight at a time, each on a connection of its own.
 MOST_COMMANDS: Final = 32
 
 #: The answer to a command, and the error if there is none.
@@ -26,10 +26,10 @@ _Reply: TypeAlias = "tuple[Any, BaseException | None]"
 
 
 class UnavailableError(Exception):
-    """The server does not answer, or refuses: do without it."""
+    """The server does not answer or refuses the command: go on without it."""
 
 
-#: What is raised where a server does not answer.
+#: Exceptions that mean that the server does not answer.
 OUTAGES: Final = (
     UnavailableError,
     RedisError,
@@ -40,10 +40,10 @@ OUTAGES: Final = (
 
 
 class Commands:
-    """Has the server run scripts, while there is contact.
+    """Sends scripts to the server while there is contact.
 
-    *lose_contact* is called with the error when a command has none, or too late an
-    answer.
+    *lose_contact* is called with the error when a command gets no answer, or not in
+    time.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Commands:
         self._loop = loop
         self._timeout = timeout
         self._lose_contact = lose_contact
-        #: Whether they are sent for all, and not only by ``run_now``.
+        #: Whether ``run`` sends commands. ``run_now`` always does.
         self.are_sent = False
         self._client: Any = None
         self._slots = asyncio.Semaphore(MOST_COMMANDS)
         self._start = _starter(loop)
-        #: What is on its way.
+        #: Tasks in flight.
         self.tasks: set[Task[Any]] = set()
 
     def use(self, client: Any) -> None:
@@ -68,11 +68,11 @@ class Commands:
         self._client = client
 
     def open(self) -> None:
-        """Send them for all."""
+        """Let ``run`` send commands from now on."""
         self.are_sent = True
 
     def shut(self) -> None:
-        """Send them no more."""
+        """Let ``run`` refuse commands from now on."""
         self.are_sent = False
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
@@ -84,10 +84,10 @@ class Commands:
         return task
 
     async def run(self, script: Script, keys: list[str], *args: Any) -> Any:
-        """Have the server run a script, and return its answer.
+        """Run a script on the server and return its answer.
 
-        When the caller is cancelled it waits for the end of the command all the same,
-        for a moment: an answer that nobody reads would be taken for that of the next.
+        A caller that is cancelled still waits for the command to end, within the timeout:
+        an unread answer would be taken for the answer to the next command.
 
         Raises UnavailableError.
         """
@@ -97,7 +97,7 @@ class Commands:
             return await self._run(script, keys, args)
 
     async def run_now(self, script: Script, keys: list[str], *args: Any) -> Any:
-        """Do the same to make up for what was missed, before others do."""
+        """Do the same even while ``run`` refuses, to catch up after an outage."""
         async with self._slots:
             return await self._run(script, keys, args)
 
@@ -108,7 +108,7 @@ class Commands:
         try:
             value, error = await reply
         except asyncio.CancelledError:
-            await within(task, self._timeout)  # it may have taken a lease
+            await within(task, self._timeout)  # the command may have taken a lease
             raise
         finally:
             patience.end()
@@ -119,7 +119,7 @@ class Commands:
     async def _execute(
         self, reply: "Future[_Reply]", script: Script, keys: list[str], args: Any
     ) -> None:
-        """Send a command, to its end, whoever still waits for the answer."""
+        """Send a command and wait for it to end, even if no caller does any more."""
         value: Any = None
         error: BaseException | None = None
         client = self._client
@@ -139,10 +139,10 @@ class Commands:
         finally:
             if not reply.done():
                 reply.set_result((value, error))
-            del reply, error  # whose traceback holds this frame
+            del reply, error  # its traceback refers to this frame
 
     def _give_up(self, reply: "Future[_Reply]") -> None:
-        """Take the server for down."""
+        """Treat the server as down."""
         if not reply.done():
             error = TimeoutError("no answer within the timeout")
             self._lose_contact(error)
@@ -150,7 +150,7 @@ class Commands:
 
 
 def _starter(loop: AbstractEventLoop) -> "Callable[[Any], Task[Any]]":
-    """Return what makes tasks in *loop*, which take their first step at once if they can."""
+    """Return a function that creates tasks in *loop*, with an eager start if possible."""
     if not begins_at_once(loop) or loop.get_task_factory() is not None:
         return loop.create_task
     task_type: Any = Task

@@ -1,4 +1,4 @@
-"""Which values of the first tier are copies of what entry of the second, in which version."""
+"""Which version of which entry on the server each value of the first tier copies."""
 
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Copy(NamedTuple):
-    """What the first tier holds, or held, of an entry."""
+    """What the first tier has, or had, of an entry."""
 
     key: Hashable
     #: The token of the value.
@@ -14,13 +14,13 @@ class Copy(NamedTuple):
 
 
 class Copies:
-    """The copies of one cache by the hashes of their entries.
+    """The copies in one cache, by the hashes of their entries.
 
-    Those that are gone are forgotten when others are added, two looks each, so there are
-    at most about twice as many as there are values. Changes under the cache's lock.
+    Adding one checks two others and forgets those that are gone, so there are at most
+    about twice as many as there are values. Changes are made under the cache's lock.
     """
 
-    #: Looks at other copies when one is added.
+    #: How many other copies are checked when one is added.
     LOOKS = 2
 
     def __init__(self, is_there: Callable[[Hashable], bool]) -> None:
@@ -29,7 +29,7 @@ class Copies:
         self._hashes: deque[str] = deque()
 
     def add(self, hash_: str, key: Hashable, version: str) -> None:
-        """Take note that the value of *key* is *version* of an entry."""
+        """Record that the value of *key* is *version* of an entry."""
         if hash_ not in self._copies:
             self._hashes.append(hash_)
         self._copies[hash_] = Copy(key, version)
@@ -41,5 +41,5 @@ class Copies:
                 del self._copies[oldest]
 
     def get(self, hash_: str) -> Copy | None:
-        """Return what there may be of an entry."""
+        """Return the copy of an entry, which may be gone, or None."""
         return self._copies.get(hash_)

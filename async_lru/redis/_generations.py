@@ -1,4 +1,4 @@
-"""Which generation of each function's entries is the one that counts."""
+"""The current generation of each function's entries."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,17 +8,17 @@ from ._protocol import GENERATION, Keyspace, Kind, Message, Names, new_token
 
 
 class Generations:
-    """What one event loop knows of the generations, which ``cache_clear`` changes.
+    """The generations that one event loop knows. ``cache_clear`` begins a new one.
 
-    They are learned from answers to commands and from messages, which come on different
-    connections: an answer may be older than a message that was heard before it.
+    They are learned from answers to commands and from messages. These come on different
+    connections, so an answer may be older than a message that arrived before it.
     """
 
     def __init__(self, commands: Commands, keyspace: Keyspace) -> None:
         self._commands = commands
         self._keyspace = keyspace
         self._known: dict[str, str] = {}
-        #: How often one was heard to have ended, or may have without our hearing.
+        #: How many times a generation has ended, or may have ended unnoticed.
         self.turn = 0
 
     def forget(self) -> None:
@@ -27,7 +27,7 @@ class Generations:
         self.turn += 1
 
     async def names(self, function: str, hash_: str) -> tuple[str, Names]:
-        """Return the generation of a function, and the keys of an entry.
+        """Return the generation of a function, and the keys of one of its entries.
 
         Raises UnavailableError.
         """
@@ -36,23 +36,23 @@ class Generations:
         return generation, self._keyspace.entry(function, generation, hash_)
 
     async def confirm(self, function: str) -> None:
-        """Ask the server for the generation, known or not: it may have lost it.
+        """Ask the server for the generation even if it is known: it may be lost there.
 
         Raises UnavailableError.
         """
         default = self._known.get(function) or new_token()
         if await self._ask(self._commands.run, function, default) is None:
-            raise UnavailableError  # it is full
+            raise UnavailableError  # the server is full
 
     async def ask(self, function: str, default: str) -> str:
-        """Return the generation that the server has, or *default* from now on."""
+        """Return the server's generation, which becomes *default* if there was none."""
         # A full server may have none. A message with a new one makes others drop all.
         return await self._ask(self._commands.run_now, function, default) or default
 
     async def _ask(
         self, run: Callable[..., Awaitable[Any]], function: str, default: str
     ) -> str | None:
-        """Return what the server has; *default* if it had none, or None if it is full."""
+        """Return the server's generation: *default* if it had none, None if it is full."""
         turn = self.turn
         key = self._keyspace.generation(function)
         found: bytes | str | None = await run(GENERATION, [key], default)
@@ -66,7 +66,7 @@ class Generations:
         return self._known.get(function)
 
     def note(self, function: str, answer: "bytes | str", turn: int) -> None:
-        """Keep what an answer says, unless a message that came first may be newer."""
+        """Record the generation in an answer, unless an earlier message may be newer."""
         generation = _text(answer)
         if turn == self.turn:
             self._known[function] = generation
@@ -74,7 +74,7 @@ class Generations:
             self._known.pop(function, None)  # pragma: no cover  # heard just now
 
     def hear(self, message: Message) -> Message:
-        """Take note of what *message* tells; return what it means for entries."""
+        """Update the generation from *message*; return what it means for entries."""
         known = self._known.get(message.function)
         if message.kind is Kind.CLEARED:
             self._known[message.function] = message.generation
@@ -82,8 +82,8 @@ class Generations:
             return message
         if known in (None, message.generation):
             return message
-        # The server has lost what is known, and somebody has begun anew, which is told by
-        # nobody; or the message is late. Which one cannot be known.
+        # Either the server lost the known generation and a process began a new one, which
+        # no message announces, or this message is late. We cannot know which.
         del self._known[message.function]
         self.turn += 1
         return message._replace(kind=Kind.CLEARED, version="", origin="")

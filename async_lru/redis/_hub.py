@@ -1,4 +1,4 @@
-"""What the functions of one tier have in common: the server, and what is known of it."""
+"""What the functions of one tier share: pending changes, and links to the server."""
 
 import asyncio
 import os
@@ -24,14 +24,14 @@ class Settings(NamedTuple):
     #: Returns a client for the running loop.
     make_client: Callable[[], Any]
     keyspace: Keyspace
-    #: In seconds, as is the next.
+    #: In seconds, like the timeout.
     lease: float
     timeout: float
     codec: Codec
 
 
 class Hub:
-    """The caches of one tier, and the contact with the server that each loop has."""
+    """The caches of one tier, and the link of each event loop to the server."""
 
     def __init__(self, settings: Settings) -> None:
         self.make_client, self.keyspace, self.lease, self.timeout, self.codec = settings
@@ -54,13 +54,13 @@ class Hub:
             return list(self._caches)
 
     def link(self) -> Link:
-        """Return the contact that the running loop has with the server."""
+        """Return the link of the running loop to the server; create it if there is none."""
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None or link.closed:
             link = Link(self, loop)
             for other in self._all_links():
-                if other.loop.is_closed():  # pragma: no cover  # no task was cancelled
+                if other.loop.is_closed():  # pragma: no cover  # closed with tasks left
                     self.forget(other)
             with self._lock:
                 self._links[loop] = link
@@ -77,7 +77,7 @@ class Hub:
         return not links or any(not link.is_broken for link in links)
 
     def wake(self) -> None:
-        """Have the server told of what was changed here, as soon as may be."""
+        """Send the changes made here to the server as soon as possible."""
         try:
             self.link()
         except RuntimeError:  # no loop runs in this thread
@@ -86,19 +86,19 @@ class Hub:
             link.wake()
 
     def tell(self, message: Message) -> None:
-        """Pass on what was changed elsewhere."""
+        """Pass a message on to the caches of its function."""
         for cache in self._all_caches():
             if cache.name == message.function:
                 cache.tell(message)
 
     def drop_held(self, loop: AbstractEventLoop) -> None:
-        """Drop everything that calls in *loop* may be answered with."""
+        """Drop all values that may answer calls in *loop*."""
         for cache in self._all_caches():
             if cache.is_served_in(loop) and not cache.closed:
                 cache.drop_held()
 
     def forget(self, link: Link) -> None:
-        """Take note that a link was closed, and nobody may hear of changes any more."""
+        """Forget a closed link. If no other is up, drop values that may change unheard."""
         with self._lock:
             if self._links.get(link.loop) is link:  # pragma: no branch
                 del self._links[link.loop]
@@ -106,7 +106,7 @@ class Hub:
             self.drop_held(link.loop)
 
     async def leave(self, cache: "TieredCache") -> None:
-        """Serve *cache* no more: let its changes settle, and close what nobody needs."""
+        """Stop serving *cache*: let its changes settle, and close links not needed."""
         if cache.tier_up:
             try:
                 await at_most(3 * self.timeout, cache.settled())
@@ -123,7 +123,7 @@ class Hub:
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Leave the parent's connections alone."""
         self._lock = RLock()
-        _of_parent.append(self._links)  # not to be closed by being freed
+        _of_parent.append(self._links)  # freeing them would close the connections
         self._links = {}
         self.pending.after_fork()
 

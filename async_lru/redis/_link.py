@@ -1,4 +1,4 @@
-"""The contact that one event loop has with the server."""
+"""The link of one event loop to the server."""
 
 import asyncio
 import logging
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("async_lru.redis")
 
-#: Seconds of silence after which the server is asked whether it is still there.
+#: Seconds before each check that the server still answers.
 PING: Final = 2.0
 
-#: Seconds between two attempts to get in contact again.
+#: Seconds between two attempts to connect.
 RETRY: Final = 0.5
 
-#: Seconds that an attempt to get in contact may take; calls do not wait for it so long.
+#: Seconds that each step of connecting may take; calls do not wait that long.
 CONNECT: Final = 5.0
 
 
 class Link:
-    """A client of the server in one event loop, and what keeps it in contact.
+    """The client of one event loop, and the tasks that keep it in contact.
 
-    It is up while the server answers and has told all that was missed. Belongs to the
-    thread of its loop, except for ``wake`` and ``close_soon``.
+    A link is up while the server answers and what was missed has been made up for. Only
+    ``wake`` and ``close_soon`` may be called outside the thread of its loop.
     """
 
     def __init__(self, tier: "Hub", loop: AbstractEventLoop) -> None:
@@ -47,7 +47,7 @@ class Link:
             loop, self.commands, self.generations, tier.pending, tier.keyspace
         )
         self.watches = Watches()
-        #: Whether it has ever been up, or has failed to be.
+        #: Done once the link has come up, or has failed to.
         self._tried = loop.create_future()
         self._was_down = False
         self._heard_at = 0.0
@@ -67,34 +67,34 @@ class Link:
     # Being in contact
 
     async def ready(self) -> bool:
-        """Tell whether the server answers; waits for the first answer for a moment."""
+        """Return whether the server answers; wait at most one timeout if it never has."""
         if not self.up and not self._tried.done():
             await within(self._tried, self._tier.timeout)
             if not self._tried.done():
-                self._tried.set_result(None)  # nobody else waits
+                self._tried.set_result(None)  # later calls do not wait
                 self._note_down(TimeoutError("no connection within the timeout"))
         return self.up
 
     async def _serve(self) -> None:
-        """Get in contact, and stay so, until the link is closed."""
+        """Stay in contact, reconnecting as needed, until the link is closed."""
         try:
             while True:
                 try:
                     await self._session()
-                except Exception as error:  # noqa: BLE001  # it is told, and tried again
+                except Exception as error:  # noqa: BLE001  # logged, then tried again
                     self._note_down(error)
                 await asyncio.sleep(RETRY)
         finally:
             self.closed = True
             self.commands.shut()
-            if not self.loop.is_closed():  # pragma: no branch  # no task was cancelled
+            if not self.loop.is_closed():  # pragma: no branch  # closed with tasks left
                 self.watches.wake_all()
                 if not self._tried.done():
                     self._tried.set_result(None)
             self._tier.forget(self)
 
     async def _session(self) -> None:
-        """Get in contact, make up for what was missed, and listen until contact is lost."""
+        """Connect, make up for what was missed, and listen until contact is lost."""
         self._failure = self.loop.create_future()
         client = self._tier.make_client()
         self.commands.use(client)
@@ -109,7 +109,7 @@ class Link:
             self.watches.lose()
             if self._was_down:
                 self._tier.drop_held(self.loop)
-                # What was put before others have changed must not come after that.
+                # A value put here must not overwrite what others have changed since.
                 self._tier.pending.forget_values()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
@@ -119,7 +119,7 @@ class Link:
             tasks.append(self._start(self.teller.tell_changes_as_they_come()))
             try:
                 raise await self._failure
-            except asyncio.CancelledError:  # runs that are, too, give their leases back
+            except asyncio.CancelledError:  # cancelled runs still release their leases
                 await within(self.watches.emptied(), self._tier.timeout)
                 raise
         except GeneratorExit:  # pragma: no cover  # nothing can be awaited any more
@@ -134,16 +134,16 @@ class Link:
                 await self._end(tasks, pubsub, client)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
-        """Start what contact is lost without."""
+        """Start a task without which contact is lost."""
         task = self.loop.create_task(coroutine)
         task.add_done_callback(self._note_end)
         return task
 
     async def _end(self, tasks: "list[Task[None]]", pubsub: Any, client: Any) -> None:
-        """Let commands finish that are on their way, for a moment, and close the client.
+        """Give commands in flight one timeout to finish, then close the client.
 
-        When this is cancelled it does the latter at once. What does not end is cancelled
-        first: the client may try again, on connections that nobody would close.
+        If this is cancelled, it closes the client at once. Tasks that have not ended are
+        cancelled first: the client might retry on connections that nobody would close.
         """
         tasks = [*tasks, *self.commands.tasks]
         try:
@@ -179,24 +179,24 @@ class Link:
             if message["type"] == "message":
                 self._hear(Message.unpack(message["data"]))
             elif message["type"] == "subscribe":  # pragma: no branch
-                # The client has connected again by itself, and may have missed some.
+                # The client reconnected by itself, and may have missed messages.
                 raise ConnectionError("the subscription was interrupted")
 
     async def _ping(self, pubsub: Any) -> None:  # pragma: no cover  # takes seconds
-        """Ask the server now and then whether it is still there."""
+        """Check regularly that the server still answers."""
         while True:
             await asyncio.sleep(PING)
             asked = self.loop.time()
             await pubsub.ping()
             await asyncio.sleep(self._tier.timeout)
             if self._heard_at < asked:
-                # Once more, in case that the loop was blocked.
+                # Wait once more, in case the loop was blocked.
                 await asyncio.sleep(self._tier.timeout)
                 if self._heard_at < asked:
                     raise TimeoutError("no answer to a ping")
 
     def _note_end(self, task: "Task[None]") -> None:
-        """Lose contact when what is needed for it has ended."""
+        """Lose contact, since a task that it needs has ended."""
         if not task.cancelled():
             self._lose_contact(task.exception() or ConnectionError("ended"))
 
@@ -222,7 +222,7 @@ class Link:
                 "until contact is back",
                 self._tier,
                 type(error).__name__,
-                # What the callable raises that makes the client is for its author to see.
+                # An error in the callable that makes the client is shown in full.
                 exc_info=None if isinstance(error, OUTAGES) else error,
             )
         self._was_down = True
@@ -236,13 +236,13 @@ class Link:
             self._tier.tell(meant)
 
     def wake(self) -> None:
-        """Have the server told of what was changed, from any thread."""
+        """Send pending changes soon. Can be called from any thread."""
         self.teller.wake()
 
-    # The end
+    # Closing
 
     def close_soon(self) -> None:
-        """Close the link, from any thread."""
+        """Close the link soon. Can be called from any thread."""
         call_soon_in(self.loop, self._main.cancel)
 
     async def close(self) -> None:

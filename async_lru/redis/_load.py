@@ -27,7 +27,7 @@ from ._watch import Watch
 if TYPE_CHECKING:
     from ._cache import TieredCache
 
-#: Seconds for which a value is kept that was made without the server.
+#: Seconds that a value made without the server is kept.
 ALONE: Final = 2.0
 
 #: Seconds added to what is left of another run's lease before asking again.
@@ -35,13 +35,13 @@ MARGIN: Final = 0.01
 
 
 class Outcome(NamedTuple):
-    """What is to become of the result of a run, or of its failure."""
+    """What becomes of the result or the failure of a run."""
 
     hash: str
     version: str
-    #: Until when it is kept at most, by the clock of the cache: -inf is not at all.
+    #: When it expires at the latest, by the cache's clock; -inf if it is not kept.
     end: float
-    #: Whether it was made here, 1 or 0, and the seconds that took.
+    #: 1 if it was made here, else 0; and how many seconds that took.
     loads: int = 1
     seconds: float = 0.0
 
@@ -62,7 +62,7 @@ class Load:
         self._watch = Watch(cache.name, hash_, cache.origin, self._change)
         self._is_running = False
         self._refreshes = False
-        #: Whether a value that is there is an answer.
+        #: Whether any value on the server will do.
         self._any_value = True
         self._seconds = 0.0
 
@@ -77,14 +77,14 @@ class Load:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Return the result, or raise the failure, of the entry."""
+        """Return the result of the entry, or raise its failure."""
         link = self._cache.tier.link()
         link.watches.add(self._watch)
         try:
             try:
                 found = await self._ask(link)
             except UnavailableError:
-                found = None  # and not below, where failures would tell of it
+                found = None  # called below: failures would chain to this
             if found is None:
                 return await self._call_alone(link, function, args, kwargs)
             if isinstance(found, Names):
@@ -102,7 +102,7 @@ class Load:
         self._any_value = False
 
     async def _ask(self, link: Link) -> Any:
-        """Return the result and the failure of the entry, or its names and the lease."""
+        """Return the entry's result and failure, or its names if the run has the lease."""
         cache = self._cache
         if not await link.ready():
             raise UnavailableError
@@ -122,7 +122,7 @@ class Load:
                 if not self._watch.is_outdated(self._token):
                     cache.count("misses")
                     return names
-                # It may have been cleared: these names are nobody's then.
+                # It may have been cleared, and then nobody reads these names: ask again.
             elif isinstance(reply, int):
                 if not has_waited:
                     cache.count("waits")
@@ -136,7 +136,7 @@ class Load:
     async def _acquire(self, link: Link) -> tuple[Names, Any]:
         """Ask for the value or the lease; return the names and the answer."""
         cache = self._cache
-        if self._refreshes:  # what a refresh makes must be found by all
+        if self._refreshes:  # all must find the result of a refresh
             await link.generations.confirm(cache.name)
         self._generation, names = await link.generations.names(cache.name, self._hash)
         lease = int(cache.tier.lease * 1000)
@@ -146,20 +146,20 @@ class Load:
                 ACQUIRE, [*names], self._token, lease, wanted
             )
         except asyncio.CancelledError:
-            await self._release(link, names)  # it may be ours
+            await self._release(link, names)  # the lease may be ours
             raise
-        except UnavailableError:  # here, too
+        except UnavailableError:  # here, too, it may be ours
             link.teller.owe(names.lease, self._token, self._message(Kind.RELEASED))
             raise
 
     async def _wait(self, link: Link, milliseconds: int) -> None:
-        """Wait until the lease of another run ends, or that run has."""
+        """Wait until another run ends, or its lease does."""
         await self._watch.wait(link.loop, milliseconds / 1000 + MARGIN)
         if self._watch.is_outdated(self._token):
-            self._any_value = True  # what the other has made is new enough
+            self._any_value = True  # the other run's result is new enough
 
     async def _settle(self, link: Link) -> None:
-        """Wait until the server knows what was changed here."""
+        """Wait until the server has acknowledged the changes made here."""
         cache = self._cache
         cache.tier.wake()
         try:
@@ -167,13 +167,13 @@ class Load:
                 cache.tier.timeout,
                 cache.tier.pending.wait_for_entry(cache.name, self._hash),
             )
-        except TimeoutError:  # pragma: no cover  # mostly the link has noticed before
+        except TimeoutError:  # pragma: no cover  # the link usually notices first
             raise UnavailableError from None
         if not link.up:  # pragma: no cover
             raise UnavailableError
 
     def _read(self, reply: Any, asked: float) -> Any:
-        """Return the result and the failure that were found; None if they are no use."""
+        """Return the result and failure in *reply*, or None if they are unusable."""
         cache = self._cache
         packed, left = reply
         if isinstance(packed, str):
@@ -197,7 +197,7 @@ class Load:
     async def _call_alone(
         self, link: Link, function: Function, args: Any, kwargs: Any
     ) -> Any:
-        """Run the function without a lease; the result is kept for a moment."""
+        """Run the function without a lease; the result is kept only briefly."""
         cache = self._cache
         was_up = link.up
         try:
@@ -208,7 +208,7 @@ class Load:
         except Exception:
             self._note(cache.time() + ALONE)
             raise
-        # What has happened before contact was made again was not heard.
+        # What happened before contact was back has not been heard.
         has_missed = link.up and not was_up
         self._note(-inf if has_missed else min(end, now + ALONE))
         return value
@@ -216,21 +216,21 @@ class Load:
     async def _call(
         self, link: Link, names: Names, function: Function, args: Any, kwargs: Any
     ) -> Any:
-        """Return the result of the function, and store it."""
+        """Run the function with the lease; store and return its result."""
         renewal = Renewal(link, names, self._token, self._cache.tier.lease)
         is_over = False
         try:
             value = await self._timed(function, args, kwargs)
             await self._store(link, names, value, renewal)
             is_over = True
-            return value  # noqa: TRY300  # the lease is given back below
+            return value  # noqa: TRY300  # the lease is released below
         except GeneratorExit:  # pragma: no cover  # nothing can be awaited any more
             is_over = True
             raise
         except Exception as error:
             is_over = await self._store_failure(link, names, error, renewal)
             if not is_over:
-                self._note(inf)  # as long as the cache would by itself
+                self._note(inf)  # as long as the cache itself keeps failures
             raise
         finally:
             renewal.stop()
@@ -238,7 +238,7 @@ class Load:
                 await self._release(link, names)
 
     async def _timed(self, function: Function, args: Any, kwargs: Any) -> Any:
-        """Return the result of the function; see to it that we hear of changes."""
+        """Run the function and time it; changes to the entry matter from now on."""
         self._is_running = True
         started = self._cache.time()
         value = await function(*args, **kwargs)
@@ -266,7 +266,7 @@ class Load:
     async def _send(
         self, link: Link, names: Names, packed: bytes, end: float, renewal: "Renewal"
     ) -> float:
-        """Store a result on the server; return until when the first tier keeps it."""
+        """Store a result on the server; return when it expires in the first tier."""
         cache = self._cache
         message = self._message(Kind.STORED)
         left = await renewal.left()
@@ -295,7 +295,7 @@ class Load:
     async def _store_failure(
         self, link: Link, names: Names, error: Exception, renewal: "Renewal"
     ) -> bool:
-        """Store a failure if it is to be kept; tell whether that was done."""
+        """Store a failure that is to be kept; return False if this one is not."""
         cache = self._cache
         packed = pack_failure(error, cache.failures_kept)
         if packed is None or not self._run.joinable:
@@ -344,7 +344,7 @@ class Renewal:
         self._token = token
         self._lease = lease
         self._tasks: set[asyncio.Task[None]] = set()
-        #: When we knew that it had the whole time left.
+        #: When we learned that the lease was taken or renewed.
         self._since = link.loop.time()
         self._timer = self._set_timer(link.loop)
 
@@ -371,7 +371,7 @@ class Renewal:
     async def left(self) -> int:
         """Stop renewing; return the most milliseconds that the lease can have left."""
         self.stop()
-        for task in list(self._tasks):  # pragma: no cover  # one is just on its way
+        for task in list(self._tasks):  # pragma: no cover  # one is in flight
             await within(task, self._lease)
         return int((self._lease - (self._link.loop.time() - self._since)) * 1000) + 1
 

@@ -1,4 +1,4 @@
-"""What was changed here and not yet acknowledged by the server."""
+"""Changes made here that the server has not acknowledged yet."""
 
 import asyncio
 from asyncio import Future
@@ -14,15 +14,15 @@ from ._protocol import new_token
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Past so many changes of a function that wait, everything of it is dropped instead.
+#: When so many changes are pending, a further one clears its whole function instead.
 MOST: Final = 10_000
 
-#: The function, and the hash of the entry: None is all of them.
+#: A function, and the hash of an entry or None for all its entries.
 Target: TypeAlias = "tuple[str, str | None]"
 
 
 class Change:
-    """An entry that was put or invalidated, or a function that was cleared."""
+    """A put or an invalidation of an entry, or the clearing of a function."""
 
     __slots__ = (
         "_ends",
@@ -51,14 +51,14 @@ class Change:
         self._waiters: list[Future[None]] = []
 
     def value(self) -> tuple[bytes, int]:
-        """Return the value that was put and the milliseconds it has left, or nothing."""
-        if self._packed is None:  # it may have been meant to stay for ever
+        """Return the value that was put and its remaining milliseconds, or b"" and 0."""
+        if self._packed is None:  # then its end may be infinite
             return b"", 0
         left = int((self._ends - monotonic()) * 1000)
         return (self._packed, left) if left > 0 else (b"", 0)
 
     def forget_value(self) -> None:
-        """Be an invalidation from now on."""
+        """Turn a put into an invalidation."""
         self._packed = None
 
     def add_waiter(self, waiter: "Future[None]") -> None:
@@ -66,28 +66,28 @@ class Change:
         self._waiters.append(waiter)
 
     def take_waiters(self, other: "Change") -> None:
-        """Take over those who wait for *other*, which this makes superfluous."""
-        self._waiters += other._waiters  # noqa: SLF001  # one of us
+        """Take over the waiters of *other*, which this change supersedes."""
+        self._waiters += other._waiters  # noqa: SLF001  # the same class
         other._waiters = []  # noqa: SLF001
 
     def acknowledge(self) -> None:
-        """Wake those who wait."""
+        """Wake the waiters."""
         self.acknowledged = True
         for waiter in self._waiters:
             call_soon_in(waiter.get_loop(), partial(_wake, waiter))
 
 
 class Pending:
-    """Changes in the order in which they are to be told to the server, from any thread."""
+    """Pending changes, in the order in which to send them. Usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = RLock()
         self._changes: dict[Target, Change] = {}
-        #: Those that are on their way.
+        #: Changes in flight.
         self._sent: dict[Target, Change] = {}
 
     def add(self, change: Change) -> None:
-        """Have the server told of *change*, and no more of those that it covers."""
+        """Add *change*, which replaces the pending changes that it covers."""
         function, hash_ = change.target
         with self._lock:
             if hash_ is not None and len(self._changes) >= MOST:
@@ -104,7 +104,7 @@ class Pending:
             self._changes[change.target] = change
 
     def forget_values(self) -> None:
-        """Let what was put be invalidated only."""
+        """Turn pending puts into invalidations."""
         with self._lock:
             for change in self._changes.values():
                 change.forget_value()
@@ -114,7 +114,7 @@ class Pending:
         with self._lock:
             free = [c for t, c in self._changes.items() if not self._must_wait(t)]
             clearings = [c for c in free if c.target[1] is None]
-            if clearings:  # what comes after them needs the new generation
+            if clearings:  # later changes need the new generation
                 free = clearings
             for change in free:
                 self._sent[change.target] = self._changes.pop(change.target)
@@ -122,12 +122,12 @@ class Pending:
 
     def _must_wait(self, target: Target) -> bool:
         function, hash_ = target
-        if hash_ is None:  # what was put before must not be put again after it
+        if hash_ is None:  # a put in flight must not be repeated after it
             return any(sent[0] == function for sent in self._sent)
         return target in self._sent or (function, None) in self._sent
 
     def put_back(self, changes: list[Change]) -> None:
-        """Have those of *changes* sent again that were not acknowledged."""
+        """Make those of *changes* pending again that were not acknowledged."""
         with self._lock:
             for change in changes:
                 if not change.acknowledged:
@@ -135,21 +135,21 @@ class Pending:
                     newer = self._newer(change.target)
                     if newer is None:
                         self._changes[change.target] = change
-                    else:  # pragma: no cover  # made while it was on its way
+                    else:  # pragma: no cover  # made while it was in flight
                         newer.take_waiters(change)
 
     def _newer(self, target: Target) -> Change | None:
-        """Return a change that makes another one of *target* superfluous."""
+        """Return the pending change that supersedes an older one of *target*, or None."""
         return self._changes.get(target) or self._changes.get((target[0], None))
 
     def acknowledge(self, change: Change) -> None:
-        """Take note that the server has done it."""
+        """Record that the server has acknowledged *change*, and wake its waiters."""
         with self._lock:
             del self._sent[change.target]
             change.acknowledge()
 
     def has(self, function: str, hash_: str) -> bool:
-        """Tell whether the server may have something older of an entry."""
+        """Return whether the server may still have an outdated value of an entry."""
         if not self._changes and not self._sent:
             return False
         with self._lock:
@@ -161,14 +161,14 @@ class Pending:
         return [change for change in found if change is not None]
 
     async def wait_for_entry(self, function: str, hash_: str) -> None:
-        """Return when what there is of an entry is acknowledged."""
+        """Return when all changes of an entry so far are acknowledged."""
         with self._lock:
             waiters = _waiters_for(self._of_entry(function, hash_))
         for waiter in waiters:
             await waiter
 
     def has_any(self, function: str) -> bool:
-        """Tell whether anything of a function is not acknowledged yet."""
+        """Return whether any change of a function is not acknowledged yet."""
         with self._lock:
             return bool(self._of_all(function))
 
@@ -181,14 +181,14 @@ class Pending:
         ]
 
     async def wait_for_all(self, function: str) -> None:
-        """Return when what there is of a function is acknowledged."""
+        """Return when all changes of a function so far are acknowledged."""
         with self._lock:
             waiters = _waiters_for(self._of_all(function))
         for waiter in waiters:
             await waiter
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
-        """Leave what was pending to the parent."""
+        """Leave pending changes to the parent."""
         self.__init__()  # type: ignore[misc]
 
 

@@ -28,7 +28,7 @@ def checked(  # noqa: PLR0917
     decode: Any,
     check: Any,
 ) -> Settings:
-    """Return the options, or raise TypeError or ValueError for the first bad one."""
+    """Return the options, or raise TypeError or ValueError for the first invalid one."""
     keyspace = Keyspace(_checked_namespace(namespace))
     lease = _checked_seconds("lease", lease)
     timeout = _checked_seconds("timeout", timeout)
@@ -59,15 +59,15 @@ def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
     try:
         parse_url(client)
     except ValueError:
-        raise ValueError(  # without the URL, which may have a password
+        raise ValueError(  # without the URL, which may contain a password
             "client is not a valid server URL: pass one that begins with redis://, "
             "rediss:// or unix://"
         ) from None
-    client_type: Any = redis_client.Redis  # whose options have no types
+    client_type: Any = redis_client.Redis  # its options have no types
     return lambda: client_type.from_url(
         client,
         socket_connect_timeout=timeout * 10,
-        socket_timeout=None,  # which a blocked loop would take for an outage
+        socket_timeout=None,  # a blocked loop would look like an outage
         retry=Retry(NoBackoff(), 0),
     )
 
@@ -92,7 +92,7 @@ def _checked_namespace(namespace: Any) -> str:
     return namespace
 
 
-#: What the server counts in.
+#: The server counts in milliseconds.
 _LEAST_SECONDS: Final = 0.001
 
 

@@ -1,4 +1,4 @@
-"""What a loop tells the server: changes that were made here, and leases to be given back."""
+"""Sending the server what is due: changes made here, and leases to release."""
 
 import asyncio
 from typing import TYPE_CHECKING, Final
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ._generations import Generations
     from ._pending import Change, Pending
 
-#: Leases that are given back when contact was made again; the others end by themselves.
+#: The most leases to release when contact is back; the others expire.
 MOST_OWED: Final = 1000
 
 
 class Teller:
-    """Tells the server of what is pending in the process, as soon as there is contact."""
+    """Sends pending changes, and releases leases, as soon as there is contact."""
 
     def __init__(
         self,
@@ -40,18 +40,18 @@ class Teller:
     # Changes
 
     def wake(self) -> None:
-        """Have the server told of what was changed, from any thread."""
+        """Send pending changes soon. Can be called from any thread."""
         call_soon_in(self._loop, self._changed.set)
 
     async def tell_changes_as_they_come(self) -> None:
-        """Tell the server whenever something was changed, for ever."""
+        """Send changes to the server as they are made, for ever."""
         while True:
             await self._changed.wait()
             self._changed.clear()
             await self.tell_changes()
 
     async def tell_changes(self) -> None:
-        """Tell the server of what was changed, until nothing is left to be told."""
+        """Send pending changes to the server until none is left."""
         while changes := self._pending.take():
             tasks = [self._commands.start(self._tell(change)) for change in changes]
             try:
@@ -64,7 +64,7 @@ class Teller:
                 task.result()
 
     async def _tell(self, change: "Change") -> None:
-        """Tell the server of a change until it has acknowledged it."""
+        """Send a change, and record that the server has acknowledged it."""
         if change.target[1] is None:
             await self._tell_of_all(change)
         else:
@@ -94,7 +94,7 @@ class Teller:
         while told != generation:
             told = generation
             await self._tell_of_entry(change, told)
-            # Somebody may have begun a new one, if the server has lost the old one.
+            # If the server lost the old one, a process may have begun a new one.
             generation = await self._generations.ask(function, told)
 
     async def _tell_of_entry(self, change: "Change", generation: str) -> None:
@@ -107,22 +107,22 @@ class Teller:
         rest = [self._keyspace.channel, message.pack()]
         value, left = change.value()
         packed = change.version.encode() + value if value else b""
-        # The server may do what we do not hear of, and others may change the entry then:
-        # to put the value once more would undo that.
+        # The server may store the value without our hearing of it, and others may change
+        # the entry then. Putting the value again would undo their change.
         change.forget_value()
         await self._commands.run_now(CHANGE, [*names], packed, left, *rest)
 
     # Leases
 
     def owe(self, lease: str, token: str, message: Message) -> None:
-        """Give back a lease that may be held, as soon as there is contact again."""
+        """Release a lease that may be ours, as soon as contact is back."""
         if (  # pragma: no branch
             not self._commands.are_sent and len(self._owed) < MOST_OWED
         ):
             self._owed[lease] = token, message
 
     async def give_back(self) -> None:
-        """Give back what runs could not that ended without the server."""
+        """Release the leases of runs that ended without the server."""
         channel = self._keyspace.channel
         for lease, (token, message) in list(self._owed.items()):
             await self._commands.run_now(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 
 async def within(future: "Future[Any]", seconds: float) -> None:
-    """Wait at most *seconds* for *future*, which is not cancelled if this is."""
+    """Wait at most *seconds* for *future*, without ever cancelling it."""
     if future.done():
         return
     waiter = asyncio.get_running_loop().create_future()
@@ -25,7 +25,7 @@ async def within(future: "Future[Any]", seconds: float) -> None:
         future.remove_done_callback(wake)
 
 
-#: Seconds that what is cancelled has to end by itself.
+#: Seconds that a task has to end by itself when its waiter is cancelled.
 GRACE: Final = 0.1
 
 
@@ -38,7 +38,7 @@ async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
     try:
         await within(task, seconds)
     except asyncio.CancelledError:
-        try:  # a client that is cancelled while it connects forgets to close
+        try:  # a client that is cancelled while it connects leaves connections open
             await within(task, min(seconds, GRACE))
         finally:
             task.cancel()
@@ -55,11 +55,11 @@ async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Patience:
-    """Calls back after *seconds*, and later if the loop was blocked.
+    """Calls back after *seconds*, or later if the loop was blocked.
 
-    A loop that was blocked has not read the answers that arrived meanwhile, so it gets the
-    time again, at most twice. The last quarter is a timer of its own, since the loop may
-    have been blocked until just now.
+    A blocked loop has not read the answers that arrived meanwhile, so it gets the time
+    again, at most twice. The last quarter has a timer of its own, to notice that the loop
+    was blocked until shortly before the end.
     """
 
     __slots__ = (
@@ -97,5 +97,5 @@ class Patience:
             self._callback()
 
     def end(self) -> None:
-        """Do not call back any more."""
+        """Cancel the callback."""
         self._timer.cancel()

@@ -1,4 +1,4 @@
-"""Runs that want to know what happens to their entry elsewhere."""
+"""How runs learn what happens to their entries elsewhere."""
 
 import asyncio
 from asyncio import AbstractEventLoop, Future
@@ -9,7 +9,7 @@ from ._waiting import within
 
 
 class Watch:
-    """What a run hears of its entry from when it begins until it ends."""
+    """What a run hears about its entry while it is in flight."""
 
     def __init__(
         self, function: str, hash_: str, origin: str, on_change: Callable[[], object]
@@ -23,18 +23,18 @@ class Watch:
         self._is_told = False
 
     def reset(self) -> None:
-        """Forget what was heard so far: the server is to be asked now."""
+        """Forget what was heard so far, as the server is about to be asked."""
         self._last = None
         self._is_told = False
 
     def is_outdated(self, version: str) -> bool:
-        """Tell whether the entry is known to have changed since that version."""
+        """Return whether the entry is known to have changed since *version*."""
         return self._last is not None and self._last.version != version
 
     def tell(self, message: Message) -> None:
-        """Take note of what has happened to the entry.
+        """Record what has happened to the entry.
 
-        When another run could store its result, the run here has no lease, or no longer.
+        If another run has stored its result, the run here has no lease, or has lost it.
         """
         if message.kind is not Kind.RELEASED:
             self._last = message
@@ -43,7 +43,7 @@ class Watch:
         self.wake()
 
     def lose(self) -> None:
-        """Take note that something may have happened."""
+        """Act as if the entry has changed: messages may have been missed."""
         self._on_change()
         self.wake()
 
@@ -54,22 +54,22 @@ class Watch:
             self._waiter.set_result(None)
 
     def end(self) -> None:
-        """Refer to the run no more, which refers to this."""
+        """Drop the reference to the run, which refers back to this."""
         self._on_change = _ignore
 
     async def wait(self, loop: AbstractEventLoop, seconds: float) -> None:
-        """Wait until something was heard since ``reset``, at most so long."""
+        """Wait at most *seconds* until something is heard since ``reset``."""
         if not self._is_told:  # pragma: no branch
             self._waiter = loop.create_future()
             await within(self._waiter, seconds)
 
 
 def _ignore() -> None:
-    """Do nothing about a change."""
+    """Ignore a change."""
 
 
 class Watches:
-    """The watches of one loop, by what they are about."""
+    """The watches of one loop, by function and hash."""
 
     def __init__(self) -> None:
         self._by_function: dict[str, dict[str, list[Watch]]] = {}
@@ -77,13 +77,13 @@ class Watches:
         self._emptied: Future[None] | None = None
 
     def add(self, watch: Watch) -> None:
-        """Let *watch* hear of its entry."""
+        """Let *watch* hear about its entry."""
         by_hash = self._by_function.setdefault(watch.function, {})
         by_hash.setdefault(watch.hash, []).append(watch)
         self._number += 1
 
     def remove(self, watch: Watch) -> None:
-        """Let it hear no more."""
+        """Let *watch* hear nothing more."""
         watch.end()
         by_hash = self._by_function[watch.function]
         by_hash[watch.hash].remove(watch)
@@ -95,7 +95,7 @@ class Watches:
             self._emptied = None
 
     def emptied(self) -> "Future[None]":
-        """Return a future that is done when there are none, as may be the case now."""
+        """Return a future that is done when there are no watches, perhaps already."""
         emptied = asyncio.get_running_loop().create_future()
         if self._number:
             self._emptied = emptied
@@ -104,7 +104,7 @@ class Watches:
         return emptied
 
     def tell(self, message: Message) -> None:
-        """Tell those of the entry that *message* is about."""
+        """Pass *message* to the watches of its entry, or of its whole function."""
         by_hash = self._by_function.get(message.function, {})
         if message.kind is Kind.CLEARED:
             told = [watch for watches in by_hash.values() for watch in watches]
@@ -122,11 +122,11 @@ class Watches:
         ]
 
     def lose(self) -> None:
-        """Tell all that something may have happened that nobody has told of."""
+        """Let all act as if their entries have changed: messages may have been missed."""
         for watch in self._all():
             watch.lose()
 
     def wake_all(self) -> None:
-        """Let all ask the server again, and learn that it does not answer."""
+        """Let all runs ask the server again, and learn that it does not answer."""
         for watch in self._all():
             watch.wake()
