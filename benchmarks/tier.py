@@ -1,10 +1,11 @@
 """Measure the second tier: part of ``make benchmark``.
 
-All on one server of its own, a Valkey from PyPI. The costs of one call are beside a bare
-GET of the same client, in turn; the median of the calls of a round counts, and the minimum
-of the rounds. Then four processes ask for five keys at once: how often the function is run,
-how many commands the server gets, and how long it takes, beside other libraries. One run of
-these is watched with MONITOR for the commands, the others are timed.
+Everything uses one server, a Valkey from PyPI that is started for it. The cost of a call
+is compared with that of a bare GET of the same client. The two are measured in turn, and
+each figure is the median of a round's calls, in the best round. Then four processes ask for
+five keys at once, with this library and with others: how often the function runs, how many
+commands the server gets, and how long it takes. The commands are counted with MONITOR, in a
+run that is not timed.
 
     python benchmarks/tier.py --profile
 
@@ -34,17 +35,17 @@ from async_lru import alru_cache
 
 ROUNDS = 15
 CALLS = 200
-#: Of the herd.
+#: The herd: processes, calls of each, and keys.
 PROCESSES, ASKS, KEYS = 4, 100, 5
 #: Seconds that the function of the herd takes, and that the waiter sleeps.
 WORK = 0.1
 VALUE = {"name": "x" * 50, "numbers": list(range(10))}
 RESULTS = Path(__file__).parent / "results"
 
-#: What pip installs to be compared, and how each is told to let one process run.
+#: The libraries to compare with, and what pip installs for each.
 PEERS = {"cashews": "cashews[redis]", "aiocache": "aiocache[redis]"}
 
-#: At most so many times as long as a GET, or so many microseconds.
+#: The limits: multiples of a GET, and microseconds for a miss in an outage.
 FLOORS = {
     "second-tier hit": 2.5,
     "miss with its store": 5.0,
@@ -70,7 +71,7 @@ def tiered(url: str, namespace: str, **options: Any) -> Any:
 
 
 async def times(call: Callable[[int], Any], first: int) -> float:
-    """Return the median of the seconds that calls take."""
+    """Return the median of the times that calls take, in seconds."""
     taken: list[float] = []
     for key in range(first, first + CALLS):
         begun = time.perf_counter()
@@ -80,7 +81,7 @@ async def times(call: Callable[[int], Any], first: int) -> float:
 
 
 async def costs(url: str) -> dict[str, float]:
-    """Return the microseconds of a GET, a hit of the second tier and a miss."""
+    """Return the microseconds of a GET, a second-tier hit and a miss."""
     one, other = (tiered(url, "costs", timeout=5.0) for _ in range(2))
     client = client_of(url)
     await client.set("value", json.dumps(VALUE))
@@ -108,12 +109,12 @@ async def costs(url: str) -> dict[str, float]:
 
 
 def client_of(url: str) -> Any:
-    """Return a client such as the tier has."""
+    """Return a client like the tier's."""
     return importlib.import_module("redis.asyncio").Redis.from_url(url)
 
 
 async def first_tier_hits(url: str) -> tuple[float, float]:
-    """Return the nanoseconds of a hit without a tier, and with one."""
+    """Return the nanoseconds of a hit without a second tier, and with one."""
     plain, with_tier = alru_cache(maxsize=None, ttl=600)(load), tiered(url, "first")
     best = [float("inf")] * 2
     for function in (plain, with_tier):
@@ -130,7 +131,7 @@ async def first_tier_hits(url: str) -> tuple[float, float]:
 
 
 async def outage(url: str, process: Any) -> tuple[float, float]:
-    """Return the milliseconds of the first miss, and the microseconds of the next."""
+    """Return the milliseconds of the first miss, and the microseconds of later ones."""
     function = tiered(url, "outage")
     await function(-1)
     process.send_signal(signal.SIGSTOP)
@@ -149,7 +150,7 @@ async def outage(url: str, process: Any) -> tuple[float, float]:
 
 
 def waiting(url: str, function: Any) -> Any:
-    """Return *function* as the parent and the waiter have it, cached."""
+    """Cache *function* under the name that the parent and the waiter share."""
     from async_lru.redis import RedisTier  # noqa: PLC0415  # peers have none
 
     function.__module__, function.__qualname__ = "benchmark", "work"
@@ -158,7 +159,7 @@ def waiting(url: str, function: Any) -> Any:
 
 
 async def wake(url: str) -> tuple[float, float]:
-    """Return the microseconds until a waiter has the value, and of a GET after a sleep."""
+    """Return the microseconds until a waiter gets the value, and of a GET after a sleep."""
     ends: dict[int, float] = {}
 
     async def work(key: int) -> int:
@@ -183,7 +184,7 @@ async def wake(url: str) -> tuple[float, float]:
 
 
 async def be_waiter(url: str) -> None:
-    """Call or GET as the parent says, and tell when, or how long."""
+    """Call or GET as the parent says; print when the call ended, or how long GET took."""
 
     async def work(key: int) -> int:
         raise AssertionError("the parent runs it")
@@ -211,7 +212,7 @@ async def be_waiter(url: str) -> None:
 
 
 async def spawn(*arguments: str) -> Any:
-    """Start this program for something."""
+    """Start this program with other arguments."""
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
         *(sys.executable, __file__, *arguments), stdin=pipe, stdout=pipe
@@ -219,7 +220,7 @@ async def spawn(*arguments: str) -> Any:
 
 
 async def ask(process: Any, *told: Any) -> Any:
-    """Tell a process something, and return its answer."""
+    """Send a process a request, and return its answer."""
     process.stdin.write(json.dumps(told).encode() + b"\n")
     return json.loads(await process.stdout.readline())
 
@@ -228,7 +229,7 @@ async def ask(process: Any, *told: Any) -> Any:
 
 
 def ours(url: str) -> Callable[[Any], Any]:
-    """Have async_lru use a tier."""
+    """Return async_lru's decorator, with a tier."""
     from async_lru.redis import RedisTier  # noqa: PLC0415  # peers have none
 
     tier = RedisTier(url, namespace="herd", timeout=5.0)
@@ -236,7 +237,7 @@ def ours(url: str) -> Callable[[Any], Any]:
 
 
 def cashews(url: str) -> Callable[[Any], Any]:
-    """Have cashews lock."""
+    """Return cashews' decorator, with its lock."""
     cache = importlib.import_module("cashews").Cache()
     cache.setup(url)
     decorate: Callable[[Any], Any] = cache(ttl=60, lock=True)
@@ -244,7 +245,7 @@ def cashews(url: str) -> Callable[[Any], Any]:
 
 
 def aiocache(url: str) -> Callable[[Any], Any]:
-    """Have aiocache lock."""
+    """Return aiocache's decorator, with its lock."""
     library = importlib.import_module("aiocache")
     host, _, port = url.removeprefix("redis://").partition(":")
     serializer = importlib.import_module("aiocache.serializers").JsonSerializer()
@@ -273,7 +274,7 @@ async def be_one_of_the_herd(name: str, url: str) -> None:
         return key
 
     cached = HERDS[name](url)(work)
-    await cached(-1 - os.getpid())  # connects
+    await cached(-1 - os.getpid())  # to connect
     runs = 0
     print("ready", flush=True)
     sys.stdin.readline()
@@ -281,11 +282,11 @@ async def be_one_of_the_herd(name: str, url: str) -> None:
     answers = await asyncio.gather(*calls, return_exceptions=True)
     right = sum(answers[call] == call % KEYS for call in range(ASKS))
     print(json.dumps([runs, right]), flush=True)
-    os._exit(0)  # the connections of peers are theirs to close
+    os._exit(0)  # without closing the peers' connections
 
 
 async def herd(name: str, server: Any) -> dict[str, float]:
-    """Return what a herd does: the runs, the right answers, the seconds."""
+    """Start a herd; return its runs, right answers and seconds."""
     command = ["--herd", name, server.url]
     processes = [await spawn(*command) for _ in range(PROCESSES)]
     for process in processes:
@@ -300,7 +301,7 @@ async def herd(name: str, server: Any) -> dict[str, float]:
 
 
 async def commands_of_herd(name: str, server: Any) -> int:
-    """Return how many commands the server gets of a herd, without those in scripts."""
+    """Return how many commands the server gets from a herd, except those in scripts."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"MONITOR\r\n")
     await reader.readline()
@@ -313,7 +314,7 @@ async def commands_of_herd(name: str, server: Any) -> int:
 
 
 async def herds(server: Any) -> dict[str, dict[str, float]]:
-    """Return the best of three herds of each library, which take turns."""
+    """Return the fastest of three herds of each library. The libraries take turns."""
     client = client_of(server.url)
     best: dict[str, dict[str, float]] = {}
     for _ in range(3):
@@ -332,7 +333,7 @@ async def herds(server: Any) -> dict[str, dict[str, float]]:
 
 
 def is_installed(name: str) -> bool:
-    """Install a peer on first use."""
+    """Install a peer on first use; return whether it is installed."""
     try:
         if not folder_of(name).exists():
             install(PEERS[name], folder_of(name))
@@ -351,7 +352,7 @@ def folder_of(name: str) -> Path:
 
 
 def main() -> None:
-    """Measure and print; write the results down."""
+    """Measure, print the results and write them to a file."""
     options = parse()
     if options.waiter:
         asyncio.run(be_waiter(options.waiter))
@@ -381,14 +382,16 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description="Measure the second tier.")
-    parser.add_argument("--profile", action="store_true", help="of a second-tier hit")
+    parser.add_argument(
+        "--profile", action="store_true", help="profile a second-tier hit"
+    )
     parser.add_argument("--waiter", help=argparse.SUPPRESS)
     parser.add_argument("--herd", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 async def measure(server: Any) -> dict[str, Any]:
-    """Return all figures."""
+    """Measure everything and return the figures."""
     micros = await costs(server.url)
     woken, slept = await wake(server.url)
     first, later = await outage(server.url, server.process)
@@ -411,7 +414,7 @@ async def measure(server: Any) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return the figures as they are printed."""
+    """Return the figures as text to print."""
     micros = results["us"]
     hits = results["hit of the first tier, ns"]
     lines = [f"{'us':34}{'cost':>10}{'of a GET':>10}{'at most':>10}"]
@@ -436,7 +439,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def write(results: dict[str, Any]) -> None:
-    """Write the figures beside those of the other comparison."""
+    """Write the figures to a file beside those of the other comparison."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     path = RESULTS / f"{sys.implementation.name}-{version}-tier.json"
     RESULTS.mkdir(exist_ok=True)

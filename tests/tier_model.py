@@ -1,4 +1,4 @@
-"""Random processes behind one server, and the law that no value may break.
+"""Processes that act at random behind one server, and the law that no value may break.
 
     python tests/tier_model.py SECONDS --seed N
 
@@ -8,26 +8,27 @@ began; every change is recorded with when it was made and when ``cache_settled``
 after it. For each call the parent checks:
 
 *Here* (F5)
-    A call in the process that made a change never gets what began before the change.
+    A call in the process that made a change never gets a result whose run began before
+    the change.
 *Everywhere* (F3, F5, F7)
-    A call never gets what began before a change that had been acknowledged before its
-    process is known to have read all messages up to then. A process shows that by a
-    probe: a second tier in the same process invalidates a value that the first holds, and
-    the value is dropped when the message is read, as are all that were told of earlier.
-    There is no excuse for what was made without the server: contact is new then.
+    Once its process has read all messages up to some time, a call never gets a result
+    whose run began before a change that had been acknowledged by that time. A process
+    shows how far it has read with a probe: a second tier in the same process invalidates
+    a value that the first holds. When that message is read, the value is dropped, and so
+    are all values that earlier messages were about. Values made without the server are no
+    exception, since contact is new then.
 *In time* (F5)
-    A process that was in contact all the time has read a message within a ping.
+    A process that has stayed in contact has read a message within the time of a ping.
 *Lifetime* (F6)
-    A call never gets a result past its ttl, counted from the end of its run. What is on
-    its way to a server that is stopped begins its life there when the server goes on, if
-    the lease still lives: that is counted, but not yet refused.
-
+    A call never gets a result past its ttl, counted from the end of its run. A value in
+    transit to a stopped server starts its lifetime there when the server continues, if
+    the lease is still alive. That is counted, but not yet refused.
 *Refresh* (C6)
-    A refresh never gives what a run made that had ended before it.
+    A refresh never returns the result of a run that ended before the refresh began.
 
-A put begins to count when it is acknowledged, or has been seen in another process: until
-then it may reach the server later than a change that another process makes.
-test_tier_model.py does the same for a moment.
+A put counts only once it is acknowledged, or seen in another process: until then it may
+reach the server later than a change that another process makes. test_tier_model.py runs
+this for a moment.
 """
 
 import argparse
@@ -62,20 +63,20 @@ CALLERS = 12
 KEYS = 3
 #: Seconds; shorter than the default, so that leases end in the middle of things.
 LEASE = 1.0
-#: Seconds within which a process in contact notices that it is not: a ping is sent after
-#: 2.0 s and answered within the timeout. The rest is for the machine.
+#: Seconds within which a process notices that contact is lost: a ping is sent after 2.0 s
+#: and answered within the timeout. The rest is for a slow machine.
 IN_TIME = 2.0 + 1.0 + 1.0
 #: Seconds that the workers may take to start.
 PATIENCE = 30.0
-#: Seconds that a deadline may seem to be passed by, between two looks at the clock.
+#: Seconds by which a deadline may seem to be exceeded, between two readings of the clock.
 CLOCKS = 0.05
-#: Seconds after the end of a function until its run has ended, at most: storing, and
-#: giving the lease back, take one timeout each.
+#: The most seconds from the end of a function to the end of its run: storing, and
+#: releasing the lease, take one timeout each.
 STORING = 2.5
-#: Seconds after which all that was done has been reported, and may be forgotten.
+#: Seconds after which everything has been reported, and after which it is forgotten.
 REPORTED, FORGOTTEN = 6.0, 90.0
 
-#: The functions, and what their results may live beyond their ttl.
+#: The functions and their options.
 FUNCTIONS: dict[str, dict[str, Any]] = {
     "plain": {"ttl": 1.0},
     "lasting": {"ttl": 30.0},
@@ -93,14 +94,14 @@ ERROR_TTL = 1.0
 
 
 class Unlucky(Exception):
-    """A failure of the origin: its args are what a result tells."""
+    """A failure of a function. Its args hold what a result would."""
 
 
 # The workers
 
 
 class Worker:
-    """A process that does what comes to its mind, and reports it."""
+    """A process that acts at random, and reports what it did."""
 
     def __init__(self, name: str, url: str, seed: int) -> None:
         self.name = name
@@ -109,7 +110,7 @@ class Worker:
         self.url = url
         self.replies: dict[int, asyncio.Future[int]] = {}
         self.requests = 0
-        #: Times at which contact was lost or found.
+        #: How many times contact was lost or found.
         self.turns = 0
         logger = logging.getLogger("async_lru.redis")
         logger.setLevel(logging.INFO)
@@ -126,21 +127,21 @@ class Worker:
 
     def tier(self) -> RedisTier:
         client: Any = self.url
-        if self.chance.random() < 0.5:  # with all the retries that redis-py has
+        if self.chance.random() < 0.5:  # with the retries of redis-py
             client = self.new_client
         return RedisTier(client, namespace="model", lease=LEASE, timeout=self.timeout)
 
     def new_client(self) -> Any:
         return Redis.from_url(self.url)
 
-    # What the parent is told
+    # Reports to the parent
 
     def report(self, what: str, **told: Any) -> None:
         told = {"what": what, "at": time.monotonic(), **told}
         self.writer.write(json.dumps(told).encode() + b"\n")
 
     async def ask_version(self, function: str, key: int) -> int:
-        """Have the origin count one more result."""
+        """Let the origin count one more result, and return its version."""
         self.requests += 1
         reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.replies[self.requests] = reply
@@ -155,7 +156,7 @@ class Worker:
                 reply.set_result(told["version"])
         os._exit(0)  # the parent has gone
 
-    # What it does
+    # Actions
 
     def function(self, name: str, options: dict[str, Any]) -> Any:
         async def run(key: int) -> dict[str, Any]:
@@ -243,9 +244,9 @@ class Worker:
         self.report("settled", id=number)
 
     async def refresh(self, function: str, key: int) -> None:
-        """Refresh: that is a change if its own run was stored and kept.
+        """Refresh, which is a change if the result of its own run was stored and kept.
 
-        A run that was crossed by a change is neither (F3).
+        The result of a run that was overtaken by a change is neither (F3).
         """
         cached = self.functions[function]
         before = self.contact(cached)
@@ -300,7 +301,7 @@ class Worker:
             await asyncio.sleep(self.chance.choice([0, 0.001, 0.01, 0.03]))
 
     async def probe(self) -> None:
-        """Show again and again up to when all messages have been read."""
+        """Report again and again up to when all messages have been read."""
 
         async def mark(name: str) -> str:
             return name
@@ -310,7 +311,7 @@ class Worker:
         other = alru_cache(ttl=3600, tier=self.second)(mark)
         for number in itertools.count():
             mine = f"{self.name}-{number}"
-            at_least = time.monotonic() + 1.5  # what is made alone lives for 2 s
+            at_least = time.monotonic() + 1.5  # made alone, it lives for 2 s
             await held(mine)
             since = time.monotonic()
             if held.cache_contains(mine):
@@ -322,7 +323,7 @@ class Worker:
             await asyncio.sleep(self.chance.choice([0, 0.02, 0.1]))
 
     async def tick(self) -> None:
-        """Tell whether the server is in contact."""
+        """Report again and again whether the server answers."""
         plain = self.functions["plain"]
         while True:
             up = plain.cache_stats().tier_up
@@ -364,7 +365,7 @@ class Worker:
 
 @dataclass
 class Change:
-    """What was invalidated, put, cleared or refreshed."""
+    """An invalidation, put, clear or refresh."""
 
     worker: str
     made: float
@@ -397,20 +398,20 @@ class Law:
 
     done: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
-    #: By worker and number.
+    #: Changes not acknowledged yet, by worker and number.
     open: dict[tuple[str, int], Change] = field(default_factory=dict)
-    #: By function and key, in the order of when they were made.
+    #: By function and key, in the order in which they were made.
     changes: dict[tuple[str, int], list[tuple[float, int, Change]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     puts: dict[int, Change] = field(default_factory=dict)
     ends: dict[int, float] = field(default_factory=dict)
-    #: By worker: when it was shown that all up to when was read.
+    #: By worker: when a probe ended, and up to when it showed that all was read.
     reads: dict[str, deque[tuple[float, float]]] = field(
         default_factory=lambda: defaultdict(deque)
     )
     calms: dict[str, Calm] = field(default_factory=lambda: defaultdict(Calm))
-    #: When the server or a worker went on.
+    #: When the server or a worker was continued after a stop.
     thaws: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     waiting: deque[tuple[float, str, dict[str, Any], float, float]] = field(
         default_factory=deque
@@ -418,7 +419,7 @@ class Law:
     history: deque[dict[str, Any]] = field(default_factory=deque)
 
     def note(self, worker: str, told: dict[str, Any]) -> None:
-        """Take note of what a worker reports."""
+        """Record what a worker reports."""
         what = told["what"]
         self.done[told.get("kind", what)] += 1
         if what not in ("tick", "read"):
@@ -452,7 +453,7 @@ class Law:
             )
 
     def note_call(self, worker: str, told: dict[str, Any]) -> None:
-        """Keep it until all that may forbid it has been reported."""
+        """Keep a call until everything that may forbid its result has been reported."""
         began = told["began"]
         reads = self.reads[worker]
         while len(reads) > 1 and reads[1][0] < began - REPORTED:
@@ -464,7 +465,7 @@ class Law:
         self.done["calls after a probe"] += read > -inf
 
     def note_death(self, worker: str, at: float) -> None:
-        """A put that was on its way has arrived by now, or never does."""
+        """A put that was in flight has arrived by now, or never will."""
         for name, number in list(self.open):
             if name == worker:
                 change = self.open.pop((name, number))
@@ -541,7 +542,7 @@ class Law:
     def tell(
         self, law: str, worker: str, told: dict[str, Any], change: Change | None
     ) -> None:
-        """Keep the history of the entry."""
+        """Record a broken law, with the history of the entry."""
         entry = told["function"], told["key"]
         at = told["at"]
         lines = [
@@ -584,7 +585,7 @@ class Law:
 
 
 class Parent:
-    """Starts workers and the server, does them harm, and watches over the law."""
+    """Starts the workers and the server, harms them, and checks the law."""
 
     def __init__(
         self,
@@ -607,7 +608,7 @@ class Parent:
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Be the origin for a worker, and hear its reports."""
+        """Serve as the origin for a worker, and record its reports."""
         worker = (await reader.readline()).decode().strip()
         with contextlib.suppress(ConnectionError):
             while (line := await reader.readline()).endswith(b"\n"):
@@ -630,7 +631,7 @@ class Parent:
         )
 
     async def monitor(self) -> None:
-        """Keep what the server is told, for the histories."""
+        """Record the commands that the server gets, for the histories."""
         while True:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection(
@@ -660,7 +661,7 @@ class Parent:
         report = {"worker": whom, "what": what, "at": time.monotonic(), **told}
         self.law.history.append(report)
 
-    # What befalls them
+    # Faults
 
     async def kill_worker(self) -> None:
         name = self.chance.choice(list(self.processes))
@@ -709,7 +710,7 @@ class Parent:
         await self.command("CLIENT", "KILL", "ID", self.chance.choice(ids))
 
     async def command(self, *command: str) -> Any:
-        """Send the server a command; return its answer as it came."""
+        """Send the server a command; return its raw answer."""
         if command[1:] != ("LIST",):
             self.harm(" ".join(command[:2]), more=" ".join(command[2:]))
 
@@ -740,7 +741,7 @@ class Parent:
             (fate,) = self.chance.choices(list(fates), list(fates.values()))
             await fate()
 
-    # All of it
+    # The whole
 
     async def run(self, seconds: float) -> Law:
         with tempfile.TemporaryDirectory() as folder:
@@ -800,21 +801,21 @@ def run_model(
     *,
     monitors: bool = False,
 ) -> Law:
-    """Let the processes run, and return what was found."""
+    """Run the processes, and return what was found."""
     parent = Parent(program, seed, progress, monitors=monitors)
     return asyncio.run(parent.run(seconds))
 
 
 def main() -> int:
-    """Run it for as long as one likes, on each server there is in turn."""
+    """Run it for a given time, on each server program in turn."""
     if sys.argv[1:2] == ["--worker"]:
         name, url, seed, path = sys.argv[2:]
         asyncio.run(Worker(name, url, int(seed)).main(path))
         return 0
-    parser = argparse.ArgumentParser(description="Try the second tier at random.")
+    parser = argparse.ArgumentParser(description="Test the second tier at random.")
     parser.add_argument("seconds", type=float, nargs="?", default=60.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--monitor", action="store_true", help="keep the commands, too")
+    parser.add_argument("--monitor", action="store_true", help="record commands, too")
     options = parser.parse_args()
     if not PROGRAMS:
         print("no server: nothing is tried")

@@ -1,7 +1,7 @@
-"""What the tests of the second tier share: a real server, and what speaks to it.
+"""What the tests of the second tier share: a real server, and functions that use it.
 
 Import the fixtures that a module needs: ``from tier_support import namespace, server``.
-A module has one process of each program, and each test a namespace of its own.
+A module starts each server program once, and each test has a namespace of its own.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from async_lru import AlruCacheWrapper, alru_cache  # noqa: E402
 from async_lru.redis import RedisTier  # noqa: E402
 from conftest import Counted  # noqa: E402
 
-#: Seconds that tests wait for what must happen.
+#: Seconds that tests wait for something that must happen.
 PATIENCE = 20
 
-#: Seconds for which a server may be slow, where that is not the point.
+#: The timeout of tiers in tests that are not about slow servers, in seconds.
 SLOW = 2.0
 
 
@@ -31,7 +31,7 @@ NONE = [pytest.param("none", marks=pytest.mark.skip(MISSING))]
 
 
 class Given:
-    """A server that runs already, which no test may stop: CI has some."""
+    """A server that is already running, as in CI, and that no test may stop."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -40,10 +40,10 @@ class Given:
         pytest.skip(f"needs a server of its own, to {name} it")
 
 
-#: The URLs of servers that run already.
+#: The URLs of servers that are already running.
 URLS = [url for url in os.environ.get("ASYNC_LRU_TEST_SERVERS", "").split(",") if url]
 
-#: Valkey; with the second program, or with servers that run already, in check-more.
+#: Valkey. ``check-more`` adds the second program and servers that are already running.
 SERVERS = [
     pytest.param(name, marks=[pytest.mark.more] if place else [])
     for place, name in enumerate([*PROGRAMS, *URLS])
@@ -74,9 +74,9 @@ def client(server: Server) -> Iterator[Any]:
 
 
 class Twins:
-    """Tiers of one namespace, and functions of the same name with them.
+    """Functions of the same name, whose tiers share a namespace.
 
-    Two of them are to each other what the same function is in two processes.
+    Two of them are like the same function in two processes.
     """
 
     def __init__(self, url: str, namespace: str) -> None:
@@ -89,21 +89,21 @@ class Twins:
         return RedisTier(self.url, **options)
 
     def add(self, function: AlruCacheWrapper[..., Any]) -> AlruCacheWrapper[..., Any]:
-        """Have a function closed at the end."""
+        """Close a function at the end of the test."""
         self._functions.append(function)
         return function
 
     def cached(
         self, function: Any, name: str = "load", **options: Any
     ) -> AlruCacheWrapper[..., Any]:
-        """Make a cached function like that of another process."""
+        """Return a cached function like that of another process."""
         function.__module__, function.__qualname__ = "app", name
         options = {"maxsize": 100, "ttl": 60, "tier": None, **options}
         options["tier"] = options["tier"] or self.tier()
         return self.add(alru_cache(**options)(function))
 
     def counted(self, **options: Any) -> Counted:
-        """Make one that returns its first argument at once, and note its runs."""
+        """Return one that returns its first argument at once, and records its runs."""
         runs: list[Any] = []
 
         async def function(*args: Any, **kwargs: Any) -> Any:
@@ -113,7 +113,7 @@ class Twins:
         return Counted(self.cached(function, **options), runs)
 
     def returning(self, value: Any, **options: Any) -> AlruCacheWrapper[..., Any]:
-        """Make one that returns *value*, or raises it."""
+        """Return one that returns *value*, or raises it."""
 
         async def function(*args: Any, **kwargs: Any) -> Any:
             if isinstance(value, BaseException):
@@ -135,7 +135,7 @@ async def twins(server: Server, namespace: str) -> AsyncIterator[Twins]:
 
 
 async def eventually(condition: Callable[[], Any]) -> Any:
-    """Let the loop go round until something has become true, and return it."""
+    """Wait until *condition* returns something true, and return that."""
     end = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < end, "it never came true"
@@ -153,6 +153,6 @@ def entry_keys(client: Any, namespace: str) -> list[str]:
 
 
 def function_keys(client: Any, namespace: str) -> list[str]:
-    """Return the other keys."""
+    """Return the keys on the server that belong to no entry."""
     entries = entry_keys(client, namespace)
     return [key for key in client.keys(f"*{namespace}*") if key not in entries]

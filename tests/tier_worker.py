@@ -1,11 +1,11 @@
-"""A process that shares a second tier with others: does what JSON lines on stdin say.
+"""A process that shares a second tier with others, and obeys JSON lines on stdin.
 
-Each line is an object with an ``id``, what to ``do``, and arguments of that. The answer is a
-line with the same ``id`` and a ``result``, or an ``error``: its type and its message. A run of
-the cached function writes a line of its own, with the ``run``'s key, and goes on when it
-is told to, unless it was told beforehand how long to take.
+Each line is an object with an ``id``, what to ``do``, and its ``args``. The answer is a
+line with the same ``id`` and a ``result``, or an ``error``: its type and message. A run of
+the cached function writes a line of its own, with its key as ``run``. It ends when it is
+told to, unless it was told beforehand how long to take.
 
-``Worker`` is what tests hold: they start the process with it, and speak to it.
+Tests start the process with ``Worker``, and talk to it through that.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Worker:
                 self._changed.notify_all()
 
     def start(self, do: str, *args: Any) -> "Future[Any]":
-        """Have something done; return the future answer."""
+        """Ask for something to be done; return a future for the answer."""
         self._number += 1
         answer: Future[Any] = Future()
         with self._changed:
@@ -71,16 +71,16 @@ class Worker:
         return answer
 
     def do(self, do: str, *args: Any) -> Any:
-        """Have something done, and return what comes of it."""
+        """Ask for something to be done, and return the answer."""
         return self.start(do, *args).result(PATIENCE)
 
     def open(self, url: str, namespace: str, **options: Any) -> None:
-        """Make the function anew: with another tier and other options."""
+        """Create the function again, with another tier and other options."""
         self.runs.clear()
         self.do("open", url, namespace, options)
 
     def wait_for_runs(self, number: int = 1) -> None:
-        """Return when so many runs have begun."""
+        """Wait until *number* runs have begun."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.runs) >= number, PATIENCE)
 
@@ -92,7 +92,7 @@ class Worker:
         self.close()
 
     def close(self) -> str:
-        """End the process; return what it has written to stderr, which is nothing."""
+        """End the process; return what it wrote to stderr, which should be nothing."""
         assert self.process.stdin is not None
         assert self.process.stderr is not None
         with contextlib.suppress(BrokenPipeError):
@@ -120,7 +120,7 @@ class NotFoundError(Exception):
 
 
 class Process:
-    """What the worker does: each public method is one of the things to do."""
+    """The worker itself: each public method is something that it can ``do``."""
 
     def __init__(self) -> None:
         self._function: Any = None
@@ -137,7 +137,7 @@ class Process:
             if name in options
         }
         tier = RedisTier(url, namespace=namespace, **{"timeout": 2.0, **of_tier})
-        #: Seconds that runs take; None is until they are told to end.
+        #: Seconds that runs take; None means until they are told to end.
         takes = options.pop("takes", None)
         if options.pop("keeps_failures", False):
             options["error_ttl"] = {NotFoundError: 30}
@@ -178,7 +178,7 @@ class Process:
         time.sleep(seconds)
 
     async def block_and_succeed(self, seconds: float, key: Any, value: Any) -> None:
-        """End a run in the very turn of the loop that was blocked."""
+        """End a run in the same turn of the loop that is blocked."""
         time.sleep(seconds)
         self._runs.pop(key).set_result(value)
 
@@ -206,7 +206,7 @@ class Process:
         return stats
 
     async def tasks(self) -> list[str]:
-        """Return what runs here beside the worker itself."""
+        """Return the tasks that run here besides the worker's own."""
         own = (asyncio.current_task(), self._main)
         return [repr(task) for task in asyncio.all_tasks() if task not in own]
 
