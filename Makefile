@@ -96,9 +96,9 @@ soak: $(VENV)/ready
 	MODEL_EXAMPLES=5000 $(BIN)/python -m pytest tests/test_model.py
 
 benchmark: $(VENV)/ready
-	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/sharing.py
 	$(BIN)/python benchmarks/tier.py
+	$(BIN)/python benchmarks/compare.py
 
 features: $(VENV)/ready
 	$(BIN)/python benchmarks/features.py

@@ -3,13 +3,14 @@
 Few bars, as large as the screen of a phone allows; README.rst has more cases. The
 picture has a background of its own, which follows the reader's light or dark mode.
 
-    python benchmarks/chart.py benchmarks/results/*.json
+    python benchmarks/chart.py benchmarks/results/cpython-3.13.json
 
-draws the charts of earlier results anew.
+draws the chart of earlier results anew, with those of the second tier if there are any.
 """
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -21,6 +22,7 @@ PANELS = {
     "miss, suspends once": "Miss, function that suspends",
     "memory of a value with ttl": "Memory of a value with ttl",
 }
+HERD = "Second tier, commands for 400 calls over 5 keys"
 #: The libraries in the chart, ours first.
 SHOWN = ("async_lru 3", "async-lru", "anyio", "cachebox", "cashews")
 #: Beside each unit of the scenarios, how many make one of the chart's unit, and its name.
@@ -58,19 +60,10 @@ def draw(results: dict[str, Any], path: Path) -> None:
     """Draw the chart of *results* into the SVG file *path*."""
     parts: list[str] = []
     y = MARGIN
-    for name, title in PANELS.items():
-        result = results["scenarios"][name]
-        scale, unit = UNITS[result["unit"]]
-        cells = {
-            peer: result["cells"][peer]["min"] / scale
-            for peer in SHOWN
-            if peer in result["cells"]
-        }
-        parts.append(text(MARGIN, y + 19, f"{title} ({unit})", "title"))
+    for title, cells, digits in panels(results, path):
+        parts.append(text(MARGIN, y + 19, title, "title"))
         y += TITLE
-        parts += panel(
-            cells, y, versions=results["versions"], digits=2 if scale > 1 else 0
-        )
+        parts += bars(cells, y, versions=results["versions"], digits=digits)
         y += ROW * len(cells) + PANEL_GAP
     parts += [
         text(MARGIN, y + 10, "Less is better. Cut bars are longer than shown.", "note"),
@@ -87,7 +80,26 @@ def draw(results: dict[str, Any], path: Path) -> None:
     )
 
 
-def panel(
+def panels(
+    results: dict[str, Any], path: Path
+) -> Iterator[tuple[str, dict[str, float], int]]:
+    """Yield the title, the figures and their number of decimals for each panel."""
+    for name, title in PANELS.items():
+        result = results["scenarios"][name]
+        scale, unit = UNITS[result["unit"]]
+        cells = {
+            peer: result["cells"][peer]["min"] / scale
+            for peer in SHOWN
+            if peer in result["cells"]
+        }
+        yield f"{title} ({unit})", cells, 2 if scale > 1 else 0
+    tier = path.with_name(f"{path.stem}-tier.json")
+    if tier.exists():
+        herd = json.loads(tier.read_text())["herd"]
+        yield HERD, {peer: herd[peer]["commands"] for peer in herd}, 0
+
+
+def bars(
     cells: dict[str, float], y: int, *, versions: dict[str, str], digits: int
 ) -> list[str]:
     """Return a bar for each library, the shortest first."""
