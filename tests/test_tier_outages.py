@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.backoff import ConstantBackoff, NoBackoff
 
 from async_lru import AlruCacheWrapper
 from async_lru.redis import RedisTier
@@ -687,14 +687,46 @@ async def test_store_whose_answer_is_lost_is_a_value_elsewhere_F7(
     gate = asyncio.get_running_loop().create_future()
     load, runs = process(proxy.url, work=lambda _: gate)
     other, others = process(lasting.url)
+    await other(0)  # so that the server knows the script
     call = asyncio.ensure_future(load(1))
     await until(lambda: runs)
     proxy.cuts_reply = True
     gate.set_result("made once")
     assert await call == "made once"
     assert await other(1) == "made once"
-    assert others == []
+    assert others == [0]
     await until(lambda: is_up(load))
+
+
+async def test_put_whose_answer_is_lost_does_not_undo_what_others_change_F5(
+    process: Make, proxy: Proxy, lasting: Server
+) -> None:
+    def client() -> Any:  # it would send the put again
+        return redis.asyncio.Redis(
+            port=proxy.port, retry=Retry(ConstantBackoff(0.5), 5)
+        )
+
+    def cut_answer(chunk: bytes) -> None:
+        if b"put once" in chunk and not sent:
+            sent.append(chunk)
+            proxy.cuts_reply = True
+
+    sent: list[bytes] = []
+    load, _ = process(client)
+    other, _ = process(lasting.url)
+    third, _ = process(lasting.url)
+    load.cache_put("put", 0)
+    await load.cache_settled()  # so that the server knows the script
+    proxy.on_sent = cut_answer
+    load.cache_put("put once", 1)
+    await until(lambda: sent and not proxy.cuts_reply)
+    assert await other(1) == "put once"
+    other.cache_invalidate(1)
+    await other.cache_settled()
+    await until(lambda: is_up(load))
+    await load.cache_settled()
+    await asyncio.sleep(0.6)
+    assert await third(1) == "1#1"
 
 
 # What is changed in an outage

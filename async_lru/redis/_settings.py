@@ -50,7 +50,7 @@ def checked(  # noqa: PLR0917
 
 def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
     if callable(client):
-        return lambda: _checked_made(client())
+        return lambda: _prepared(client())
     if not isinstance(client, str):
         raise TypeError(
             f"client must be a URL or a callable, not a {type(client).__qualname__}: "
@@ -64,21 +64,32 @@ def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
             "rediss:// or unix://"
         ) from None
     client_type: Any = redis_client.Redis  # its options have no types
-    return lambda: client_type.from_url(
-        client,
-        socket_connect_timeout=timeout * 10,
-        socket_timeout=None,  # a blocked loop would look like an outage
-        retry=Retry(NoBackoff(), 0),
+    return lambda: _prepared(
+        client_type.from_url(
+            client,
+            socket_connect_timeout=timeout * 10,
+            socket_timeout=None,  # a blocked loop would look like an outage
+        )
     )
 
 
-def _checked_made(client: Any) -> Any:
-    if not all(hasattr(client, name) for name in ("initialize", "evalsha", "pubsub")):
+def _prepared(client: Any) -> Any:
+    """Return a client that sends each command only once.
+
+    A put whose answer was lost would undo what others have changed meanwhile, if the
+    client sent it again by itself.
+    """
+    if not all(hasattr(client, name) for name in _USED):
         raise TypeError(
             "client must return a client of redis.asyncio, not "
             f"{type(client).__qualname__}: RedisCluster needs redis-py 8.0 or later"
         )
+    client.set_retry(Retry(NoBackoff(), 0))
     return client
+
+
+#: Methods of clients without which there is no tier.
+_USED: Final = ("initialize", "evalsha", "pubsub", "set_retry")
 
 
 def _checked_namespace(namespace: Any) -> str:
