@@ -16,7 +16,7 @@ from redis.exceptions import (
 from async_lru._loops import begins_at_once
 
 from ._protocol import Script
-from ._waiting import Patience, within
+from ._waiting import Timer, wait_without_cancelling
 
 #: The most commands in flight at a time, each on a connection of its own.
 MOST_COMMANDS: Final = 32
@@ -104,14 +104,15 @@ class Commands:
     async def _run(self, script: Script, keys: list[str], args: Any) -> Any:
         reply: Future[_Reply] = self._loop.create_future()
         task = self.start(self._execute(reply, script, keys, args))
-        patience = Patience(self._loop, self._timeout, partial(self._give_up, reply))
+        timer = Timer(self._loop, self._timeout, partial(self._give_up, reply))
         try:
             value, error = await reply
         except asyncio.CancelledError:
-            await within(task, self._timeout)  # the command may have taken a lease
+            # The command may have taken a lease.
+            await wait_without_cancelling(task, self._timeout)
             raise
         finally:
-            patience.end()
+            timer.cancel()
         if error is not None:
             raise UnavailableError from error
         return value

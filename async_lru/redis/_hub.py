@@ -12,7 +12,7 @@ from ._codecs import Codec
 from ._link import Link
 from ._pending import Pending
 from ._protocol import Keyspace, Message
-from ._waiting import at_most
+from ._waiting import wait_or_cancel
 
 if TYPE_CHECKING:
     from ._cache import TieredCache
@@ -109,7 +109,7 @@ class Hub:
         """Stop serving *cache*: let its changes settle, and close links not needed."""
         if cache.tier_up:
             try:
-                await at_most(3 * self.timeout, cache.settled())
+                await wait_or_cancel(cache.settled(), 3 * self.timeout)
             except TimeoutError:
                 pass
         if all(other.closed for other in self._all_caches()):

@@ -12,7 +12,7 @@ from ._commands import OUTAGES, Commands
 from ._generations import Generations
 from ._protocol import Message
 from ._teller import Teller
-from ._waiting import at_most, within
+from ._waiting import wait_or_cancel, wait_without_cancelling
 from ._watch import Watches
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Link:
     async def ready(self) -> bool:
         """Return whether the server answers; wait at most one timeout if it never has."""
         if not self.up and not self._tried.done():
-            await within(self._tried, self._tier.timeout)
+            await wait_without_cancelling(self._tried, self._tier.timeout)
             if not self._tried.done():
                 self._tried.set_result(None)  # later calls do not wait
                 self._note_down(TimeoutError("no connection within the timeout"))
@@ -102,9 +102,9 @@ class Link:
         tasks: list[Task[None]] = []
         is_freed = False
         try:
-            await at_most(CONNECT, client.initialize())
+            await wait_or_cancel(client.initialize(), CONNECT)
             pubsub = client.pubsub()
-            await at_most(CONNECT, self._subscribe(pubsub))
+            await wait_or_cancel(self._subscribe(pubsub), CONNECT)
             self.generations.forget()
             self.watches.lose()
             if self._was_down:
@@ -113,14 +113,17 @@ class Link:
                 self._tier.pending.forget_values()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
-            await at_most(CONNECT, self.teller.tell_changes())
-            await at_most(CONNECT, self.teller.give_back())
+            await wait_or_cancel(self.teller.tell_changes(), CONNECT)
+            await wait_or_cancel(self.teller.give_back(), CONNECT)
             self._note_up()
             tasks.append(self._start(self.teller.tell_changes_as_they_come()))
             try:
                 raise await self._failure
-            except asyncio.CancelledError:  # cancelled runs still release their leases
-                await within(self.watches.emptied(), self._tier.timeout)
+            except asyncio.CancelledError:
+                # Cancelled runs still release their leases.
+                await wait_without_cancelling(
+                    self.watches.emptied(), self._tier.timeout
+                )
                 raise
         except GeneratorExit:  # pragma: no cover  # nothing can be awaited any more
             is_freed = True
@@ -154,7 +157,7 @@ class Link:
             for part in (pubsub, client):
                 if part is not None:  # pragma: no branch
                     try:
-                        await at_most(self._tier.timeout, part.aclose())
+                        await wait_or_cancel(part.aclose(), self._tier.timeout)
                     except OUTAGES:  # pragma: no cover
                         pass
             await self._wait_for_end(tasks)

@@ -21,7 +21,7 @@ from ._protocol import (
     Names,
     new_token,
 )
-from ._waiting import at_most, within
+from ._waiting import wait_or_cancel, wait_without_cancelling
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -163,9 +163,9 @@ class Load:
         cache = self._cache
         cache.tier.wake()
         try:
-            await at_most(
-                cache.tier.timeout,
+            await wait_or_cancel(
                 cache.tier.pending.wait_for_entry(cache.name, self._hash),
+                cache.tier.timeout,
             )
         except TimeoutError:  # pragma: no cover  # the link usually notices first
             raise UnavailableError from None
@@ -372,7 +372,7 @@ class Renewal:
         """Stop renewing; return the most milliseconds that the lease can have left."""
         self.stop()
         for task in list(self._tasks):  # pragma: no cover  # one is in flight
-            await within(task, self._lease)
+            await wait_without_cancelling(task, self._lease)
         return int((self._lease - (self._link.loop.time() - self._since)) * 1000) + 1
 
     def stop(self) -> None:

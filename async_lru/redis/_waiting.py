@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 
-async def within(future: "Future[Any]", seconds: float) -> None:
+async def wait_without_cancelling(future: "Future[Any]", seconds: float) -> None:
     """Wait at most *seconds* for *future*, without ever cancelling it."""
     if future.done():
         return
@@ -16,30 +16,30 @@ async def within(future: "Future[Any]", seconds: float) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
-    patience = Patience(waiter.get_loop(), seconds, wake)
+    timer = Timer(waiter.get_loop(), seconds, wake)
     future.add_done_callback(wake)
     try:
         await waiter
     finally:
-        patience.end()
+        timer.cancel()
         future.remove_done_callback(wake)
 
 
-#: Seconds that a task has to end by itself when its waiter is cancelled.
-GRACE: Final = 0.1
+#: Seconds that a task has to end by itself before it is cancelled with its waiter.
+CANCEL_DELAY: Final = 0.1
 
 
-async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Return the result of *coroutine*, or raise TimeoutError when it takes too long.
+async def wait_or_cancel(coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
+    """Return the result of *coroutine*; after *seconds*, cancel it and raise TimeoutError.
 
     Unlike ``asyncio.wait_for`` in Python 3.10 and 3.11, it never swallows a cancellation.
     """
     task = asyncio.get_running_loop().create_task(coroutine)
     try:
-        await within(task, seconds)
+        await wait_without_cancelling(task, seconds)
     except asyncio.CancelledError:
         try:  # a client that is cancelled while it connects leaves connections open
-            await within(task, min(seconds, GRACE))
+            await wait_without_cancelling(task, min(seconds, CANCEL_DELAY))
         finally:
             task.cancel()
         await asyncio.wait([task])
@@ -54,7 +54,7 @@ async def at_most(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
     return task.result()
 
 
-class Patience:
+class Timer:
     """Calls back after *seconds*, or later if the loop was blocked.
 
     A blocked loop has not read the answers that arrived meanwhile, so it gets the time
@@ -65,12 +65,12 @@ class Patience:
     __slots__ = (
         "_callback",
         "_due",
+        "_handle",
         "_is_last",
         "_left",
         "_loop",
         "_part",
         "_seconds",
-        "_timer",
     )
 
     def __init__(
@@ -83,7 +83,7 @@ class Patience:
         self._left = 2
         self._is_last = False
         self._due = loop.time() + seconds - self._part
-        self._timer = loop.call_at(self._due, self._check)
+        self._handle = loop.call_at(self._due, self._check)
 
     def _check(self) -> None:
         now = self._loop.time()
@@ -92,10 +92,10 @@ class Patience:
             self._left -= 1
             self._is_last = True
             self._due = now + (self._seconds if is_late else self._part)
-            self._timer = self._loop.call_at(self._due, self._check)
+            self._handle = self._loop.call_at(self._due, self._check)
         else:
             self._callback()
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """Cancel the callback."""
-        self._timer.cancel()
+        self._handle.cancel()

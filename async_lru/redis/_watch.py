@@ -5,7 +5,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 
 from ._protocol import Kind, Message
-from ._waiting import within
+from ._waiting import wait_without_cancelling
 
 
 class Watch:
@@ -61,7 +61,7 @@ class Watch:
         """Wait at most *seconds* until something is heard since ``reset``."""
         if not self._is_told:  # pragma: no branch
             self._waiter = loop.create_future()
-            await within(self._waiter, seconds)
+            await wait_without_cancelling(self._waiter, seconds)
 
 
 def _ignore() -> None:
