@@ -19,7 +19,7 @@ from ._protocol import Script
 from ._waiting import Timer, wait_without_cancelling
 
 #: The most commands in flight at a time, each on a connection of its own.
-MOST_COMMANDS: Final = 32
+MAX_COMMANDS: Final = 32
 
 #: The answer to a command, and the error if there is none.
 _Reply: TypeAlias = "tuple[Any, BaseException | None]"
@@ -30,7 +30,7 @@ class UnavailableError(Exception):
 
 
 #: Exceptions that mean that the server does not answer.
-OUTAGES: Final = (
+CONNECTION_ERRORS: Final = (
     UnavailableError,
     RedisError,
     OSError,
@@ -55,10 +55,10 @@ class Commands:
         self._loop = loop
         self._timeout = timeout
         self._lose_contact = lose_contact
-        #: Whether ``run`` sends commands. ``run_now`` always does.
-        self.are_sent = False
+        #: Whether ``run`` sends commands; ``force_run`` always does.
+        self.enabled = False
         self._client: Any = None
-        self._slots = asyncio.Semaphore(MOST_COMMANDS)
+        self._slots = asyncio.Semaphore(MAX_COMMANDS)
         self._start = _starter(loop)
         #: Tasks in flight.
         self.tasks: set[Task[Any]] = set()
@@ -67,13 +67,13 @@ class Commands:
         """Send commands with *client* from now on."""
         self._client = client
 
-    def open(self) -> None:
+    def enable(self) -> None:
         """Let ``run`` send commands from now on."""
-        self.are_sent = True
+        self.enabled = True
 
-    def shut(self) -> None:
+    def disable(self) -> None:
         """Let ``run`` refuse commands from now on."""
-        self.are_sent = False
+        self.enabled = False
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
         """Start a task that may be cancelled when contact ends."""
@@ -92,12 +92,12 @@ class Commands:
         Raises UnavailableError.
         """
         async with self._slots:
-            if not self.are_sent:
+            if not self.enabled:
                 raise UnavailableError
             return await self._run(script, keys, args)
 
-    async def run_now(self, script: Script, keys: list[str], *args: Any) -> Any:
-        """Do the same even while ``run`` refuses, to catch up after an outage."""
+    async def force_run(self, script: Script, keys: list[str], *args: Any) -> Any:
+        """Do the same even if commands are disabled, to catch up after an outage."""
         async with self._slots:
             return await self._run(script, keys, args)
 

@@ -47,7 +47,7 @@ class Generations:
     async def ask(self, function: str, default: str) -> str:
         """Return the server's generation, which becomes *default* if there was none."""
         # A full server may have none. A message with a new one makes others drop all.
-        return await self._ask(self._commands.run_now, function, default) or default
+        return await self._ask(self._commands.force_run, function, default) or default
 
     async def _ask(
         self, run: Callable[..., Awaitable[Any]], function: str, default: str

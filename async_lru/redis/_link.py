@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from async_lru._loops import call_soon_in
 
-from ._commands import OUTAGES, Commands
+from ._commands import CONNECTION_ERRORS, Commands
 from ._generations import Generations
+from ._outbox import Outbox
 from ._protocol import Message
-from ._teller import Teller
 from ._waiting import wait_or_cancel, wait_without_cancelling
 from ._watch import Watches
 
@@ -43,7 +43,7 @@ class Link:
         self.closed = False
         self.commands = Commands(loop, tier.timeout, self._lose_contact)
         self.generations = Generations(self.commands, tier.keyspace)
-        self.teller = Teller(
+        self.outbox = Outbox(
             loop, self.commands, self.generations, tier.pending, tier.keyspace
         )
         self.watches = Watches()
@@ -57,7 +57,7 @@ class Link:
     @property
     def up(self) -> bool:
         """Whether commands are sent to the server."""
-        return self.commands.are_sent
+        return self.commands.enabled
 
     @property
     def is_broken(self) -> bool:
@@ -86,7 +86,7 @@ class Link:
                 await asyncio.sleep(RETRY)
         finally:
             self.closed = True
-            self.commands.shut()
+            self.commands.disable()
             if not self.loop.is_closed():  # pragma: no branch  # closed with tasks left
                 self.watches.wake_all()
                 if not self._tried.done():
@@ -113,10 +113,10 @@ class Link:
                 self._tier.pending.forget_values()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
-            await wait_or_cancel(self.teller.tell_changes(), CONNECT)
-            await wait_or_cancel(self.teller.give_back(), CONNECT)
+            await wait_or_cancel(self.outbox.flush(), CONNECT)
+            await wait_or_cancel(self.outbox.release_deferred(), CONNECT)
             self._note_up()
-            tasks.append(self._start(self.teller.tell_changes_as_they_come()))
+            tasks.append(self._start(self.outbox.flush_forever()))
             try:
                 raise await self._failure
             except asyncio.CancelledError:
@@ -129,7 +129,7 @@ class Link:
             is_freed = True
             raise
         finally:
-            self.commands.shut()
+            self.commands.disable()
             if not is_freed:
                 self.watches.wake_all()
                 for task in tasks:
@@ -158,7 +158,7 @@ class Link:
                 if part is not None:  # pragma: no branch
                     try:
                         await wait_or_cancel(part.aclose(), self._tier.timeout)
-                    except OUTAGES:  # pragma: no cover
+                    except CONNECTION_ERRORS:  # pragma: no cover
                         pass
             await self._wait_for_end(tasks)
 
@@ -204,13 +204,13 @@ class Link:
             self._lose_contact(task.exception() or ConnectionError("ended"))
 
     def _lose_contact(self, error: BaseException) -> None:
-        self.commands.shut()
+        self.commands.disable()
         if not self._failure.done():
             self._failure.set_result(error)
         self.watches.wake_all()
 
     def _note_up(self) -> None:
-        self.commands.open()
+        self.commands.enable()
         if self._was_down:
             logger.info("%r: in contact with the server again", self._tier)
         self._was_down = False
@@ -218,7 +218,7 @@ class Link:
             self._tried.set_result(None)
 
     def _note_down(self, error: BaseException) -> None:
-        self.commands.shut()
+        self.commands.disable()
         if not self._was_down:
             logger.warning(
                 "%r: no contact with the server (%s); each process caches for itself "
@@ -226,7 +226,7 @@ class Link:
                 self._tier,
                 type(error).__name__,
                 # An error in the callable that makes the client is shown in full.
-                exc_info=None if isinstance(error, OUTAGES) else error,
+                exc_info=None if isinstance(error, CONNECTION_ERRORS) else error,
             )
         self._was_down = True
         if not self._tried.done():
@@ -240,7 +240,7 @@ class Link:
 
     def wake(self) -> None:
         """Send pending changes soon. Can be called from any thread."""
-        self.teller.wake()
+        self.outbox.wake()
 
     # Closing
 

@@ -149,7 +149,9 @@ class Load:
             await self._release(link, names)  # the lease may be ours
             raise
         except UnavailableError:  # here, too, it may be ours
-            link.teller.owe(names.lease, self._token, self._message(Kind.RELEASED))
+            link.outbox.defer_release(
+                names.lease, self._token, self._message(Kind.RELEASED)
+            )
             raise
 
     async def _wait(self, link: Link, milliseconds: int) -> None:
@@ -315,7 +317,7 @@ class Load:
             )
         except UnavailableError:
             self._cache.count("errors")
-            link.teller.owe(names.lease, self._token, message)
+            link.outbox.defer_release(names.lease, self._token, message)
 
     def _message(self, kind: Kind) -> Message:
         cache = self._cache

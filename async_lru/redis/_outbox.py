@@ -1,4 +1,4 @@
-"""Sending the server what is due: changes made here, and leases to release."""
+"""What waits to be sent to the server: changes made here, and leases to release."""
 
 import asyncio
 from typing import TYPE_CHECKING, Final
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ._pending import Change, Pending
 
 #: The most leases to release when contact is back; the others expire.
-MOST_OWED: Final = 1000
+MAX_UNRELEASED: Final = 1000
 
 
-class Teller:
-    """Sends pending changes, and releases leases, as soon as there is contact."""
+class Outbox:
+    """Sends pending changes and deferred releases of leases as soon as there is contact."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Teller:
         self._pending = pending
         self._keyspace = keyspace
         self._changed = asyncio.Event()
-        self._owed: dict[str, tuple[str, Message]] = {}
+        self._unreleased: dict[str, tuple[str, Message]] = {}
 
     # Changes
 
@@ -43,17 +43,17 @@ class Teller:
         """Send pending changes soon. Can be called from any thread."""
         call_soon_in(self._loop, self._changed.set)
 
-    async def tell_changes_as_they_come(self) -> None:
-        """Send changes to the server as they are made, for ever."""
+    async def flush_forever(self) -> None:
+        """Send changes to the server whenever some are made."""
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self.tell_changes()
+            await self.flush()
 
-    async def tell_changes(self) -> None:
+    async def flush(self) -> None:
         """Send pending changes to the server until none is left."""
         while changes := self._pending.take():
-            tasks = [self._commands.start(self._tell(change)) for change in changes]
+            tasks = [self._commands.start(self._send(change)) for change in changes]
             try:
                 await asyncio.wait(tasks)
             finally:
@@ -63,20 +63,21 @@ class Teller:
             for task in tasks:
                 task.result()
 
-    async def _tell(self, change: "Change") -> None:
+    async def _send(self, change: "Change") -> None:
         """Send a change, and record that the server has acknowledged it."""
         if change.target[1] is None:
-            await self._tell_of_all(change)
+            await self._send_clear(change)
         else:
-            await self._tell_of_one(change)
+            await self._send_change(change)
         self._pending.acknowledge(change)
 
-    async def _tell_of_all(self, change: "Change") -> None:
+    async def _send_clear(self, change: "Change") -> None:
+        """Begin a new generation of a function."""
         function, _ = change.target
         token = new_token()
         message = Message(Kind.CLEARED, change.origin, token, token, "*", function)
         turn = self._generations.turn
-        found = await self._commands.run_now(
+        found = await self._commands.force_run(
             CLEAR,
             [self._keyspace.generation(function)],
             token,
@@ -85,19 +86,20 @@ class Teller:
         )
         self._generations.note(function, found, turn)
 
-    async def _tell_of_one(self, change: "Change") -> None:
+    async def _send_change(self, change: "Change") -> None:
+        """Put or invalidate an entry in the current generation of its function."""
         function, _ = change.target
         generation = self._generations.get(function)
         if generation is None:
             generation = await self._generations.ask(function, new_token())
-        told = None
-        while told != generation:
-            told = generation
-            await self._tell_of_entry(change, told)
+        sent_in = None
+        while sent_in != generation:
+            sent_in = generation
+            await self._send_in_generation(change, sent_in)
             # If the server lost the old one, a process may have begun a new one.
-            generation = await self._generations.ask(function, told)
+            generation = await self._generations.ask(function, sent_in)
 
-    async def _tell_of_entry(self, change: "Change", generation: str) -> None:
+    async def _send_in_generation(self, change: "Change", generation: str) -> None:
         function, hash_ = change.target
         assert hash_ is not None
         names = self._keyspace.entry(function, generation, hash_)
@@ -110,22 +112,22 @@ class Teller:
         # The server may store the value without our hearing of it, and others may change
         # the entry then. Putting the value again would undo their change.
         change.forget_value()
-        await self._commands.run_now(CHANGE, [*names], packed, left, *rest)
+        await self._commands.force_run(CHANGE, [*names], packed, left, *rest)
 
     # Leases
 
-    def owe(self, lease: str, token: str, message: Message) -> None:
-        """Release a lease that may be ours, as soon as contact is back."""
+    def defer_release(self, lease: str, token: str, message: Message) -> None:
+        """Release a lease, which may be ours, as soon as contact is back."""
         if (  # pragma: no branch
-            not self._commands.are_sent and len(self._owed) < MOST_OWED
+            not self._commands.enabled and len(self._unreleased) < MAX_UNRELEASED
         ):
-            self._owed[lease] = token, message
+            self._unreleased[lease] = token, message
 
-    async def give_back(self) -> None:
+    async def release_deferred(self) -> None:
         """Release the leases of runs that ended without the server."""
         channel = self._keyspace.channel
-        for lease, (token, message) in list(self._owed.items()):
-            await self._commands.run_now(
+        for lease, (token, message) in list(self._unreleased.items()):
+            await self._commands.force_run(
                 RELEASE, [lease], token, channel, message.pack()
             )
-            del self._owed[lease]
+            del self._unreleased[lease]
