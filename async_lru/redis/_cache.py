@@ -42,7 +42,7 @@ class TieredCache(TimedCache):
         self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
         #: The loads of runs in flight.
         self._loads: WeakKeyDictionary[Run, Load] = WeakKeyDictionary()
-        tier.add(self)
+        tier.register(self)
 
     @property
     def failures_kept(self) -> Mapping[type[Exception], float]:
@@ -196,7 +196,7 @@ class TieredCache(TimedCache):
         if message.origin == self.origin or message.kind is Kind.RELEASED:
             return
         if message.kind is Kind.CLEARED:
-            self.drop_held()
+            self.drop_values()
             return
         dropped = None
         with self.lock:
@@ -205,7 +205,7 @@ class TieredCache(TimedCache):
                 dropped = self.remove_held(copy.key)
         del dropped
 
-    def drop_held(self) -> None:
+    def drop_values(self) -> None:
         """Drop all values, but leave runs in flight alone."""
         with self.lock:
             dropped = self.clear_held()
@@ -234,13 +234,13 @@ class TieredCache(TimedCache):
 
     async def close(self, *, wait: bool) -> None:
         await super().close(wait=wait)
-        await self.tier.leave(self)
+        await self.tier.on_close(self)
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Become separate from the parent's cache, and connect when called."""
         super().after_fork()
         self.origin = new_token()
-        self.drop_held()
+        self.drop_values()
 
 
 class TieredTimedCache(TieredCache):

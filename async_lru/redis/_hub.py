@@ -44,7 +44,7 @@ class Hub:
     def __repr__(self) -> str:
         return f"<RedisTier of the namespace {self.keyspace.namespace!r}>"
 
-    def add(self, cache: "TieredCache") -> None:
+    def register(self, cache: "TieredCache") -> None:
         """Serve *cache* from now on."""
         with self._lock:
             self._caches.add(cache)
@@ -91,22 +91,22 @@ class Hub:
             if cache.name == message.function:
                 cache.tell(message)
 
-    def drop_held(self, loop: AbstractEventLoop) -> None:
+    def drop_values(self, loop: AbstractEventLoop) -> None:
         """Drop all values that may answer calls in *loop*."""
         for cache in self._all_caches():
             if cache.is_served_in(loop) and not cache.closed:
-                cache.drop_held()
+                cache.drop_values()
 
     def forget(self, link: Link) -> None:
         """Forget a closed link. If no other is up, drop values that may change unheard."""
         with self._lock:
             if self._links.get(link.loop) is link:  # pragma: no branch
                 del self._links[link.loop]
-        if not any(other.up for other in self._all_links()):
-            self.drop_held(link.loop)
+        if not any(other.is_up for other in self._all_links()):
+            self.drop_values(link.loop)
 
-    async def leave(self, cache: "TieredCache") -> None:
-        """Stop serving *cache*: let its changes settle, and close links not needed."""
+    async def on_close(self, cache: "TieredCache") -> None:
+        """Let the changes of a closed cache settle, and close links that no cache needs."""
         if cache.tier_up:
             try:
                 await wait_or_cancel(cache.settled(), 3 * self.timeout)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("async_lru.redis")
 
 #: Seconds before each check that the server still answers.
-PING: Final = 2.0
+PING_INTERVAL: Final = 2.0
 
 #: Seconds between two attempts to connect.
-RETRY: Final = 0.5
+RETRY_DELAY: Final = 0.5
 
 #: Seconds that each step of connecting may take; calls do not wait that long.
-CONNECT: Final = 5.0
+CONNECT_TIMEOUT: Final = 5.0
 
 
 class Link:
@@ -47,53 +47,53 @@ class Link:
             loop, self.commands, self.generations, tier.pending, tier.keyspace
         )
         self.watches = Watches()
-        #: Done once the link has come up, or has failed to.
-        self._tried = loop.create_future()
+        #: Done when the link has come up for the first time, or has failed to.
+        self._first_attempt = loop.create_future()
         self._was_down = False
         self._heard_at = 0.0
         self._failure: Future[BaseException] = loop.create_future()
-        self._main = loop.create_task(self._serve())
+        self._task = loop.create_task(self._stay_connected())
 
     @property
-    def up(self) -> bool:
+    def is_up(self) -> bool:
         """Whether commands are sent to the server."""
         return self.commands.enabled
 
     @property
     def is_broken(self) -> bool:
         """Whether the server is known not to answer."""
-        return self._tried.done() and not self.up
+        return self._first_attempt.done() and not self.is_up
 
     # Being in contact
 
     async def ready(self) -> bool:
         """Return whether the server answers; wait at most one timeout if it never has."""
-        if not self.up and not self._tried.done():
-            await wait_without_cancelling(self._tried, self._tier.timeout)
-            if not self._tried.done():
-                self._tried.set_result(None)  # later calls do not wait
-                self._note_down(TimeoutError("no connection within the timeout"))
-        return self.up
+        if not self.is_up and not self._first_attempt.done():
+            await wait_without_cancelling(self._first_attempt, self._tier.timeout)
+            if not self._first_attempt.done():
+                self._first_attempt.set_result(None)  # later calls do not wait
+                self._mark_down(TimeoutError("no connection within the timeout"))
+        return self.is_up
 
-    async def _serve(self) -> None:
+    async def _stay_connected(self) -> None:
         """Stay in contact, reconnecting as needed, until the link is closed."""
         try:
             while True:
                 try:
-                    await self._session()
+                    await self._run_session()
                 except Exception as error:  # noqa: BLE001  # logged, then tried again
-                    self._note_down(error)
-                await asyncio.sleep(RETRY)
+                    self._mark_down(error)
+                await asyncio.sleep(RETRY_DELAY)
         finally:
             self.closed = True
             self.commands.disable()
             if not self.loop.is_closed():  # pragma: no branch  # closed with tasks left
                 self.watches.wake_all()
-                if not self._tried.done():
-                    self._tried.set_result(None)
+                if not self._first_attempt.done():
+                    self._first_attempt.set_result(None)
             self._tier.forget(self)
 
-    async def _session(self) -> None:
+    async def _run_session(self) -> None:
         """Connect, make up for what was missed, and listen until contact is lost."""
         self._failure = self.loop.create_future()
         client = self._tier.make_client()
@@ -102,20 +102,20 @@ class Link:
         tasks: list[Task[None]] = []
         is_freed = False
         try:
-            await wait_or_cancel(client.initialize(), CONNECT)
+            await wait_or_cancel(client.initialize(), CONNECT_TIMEOUT)
             pubsub = client.pubsub()
-            await wait_or_cancel(self._subscribe(pubsub), CONNECT)
+            await wait_or_cancel(self._subscribe(pubsub), CONNECT_TIMEOUT)
             self.generations.forget()
             self.watches.lose()
             if self._was_down:
-                self._tier.drop_held(self.loop)
+                self._tier.drop_values(self.loop)
                 # A value put here must not overwrite what others have changed since.
                 self._tier.pending.forget_values()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
-            await wait_or_cancel(self.outbox.flush(), CONNECT)
-            await wait_or_cancel(self.outbox.release_deferred(), CONNECT)
-            self._note_up()
+            await wait_or_cancel(self.outbox.flush(), CONNECT_TIMEOUT)
+            await wait_or_cancel(self.outbox.release_deferred(), CONNECT_TIMEOUT)
+            self._mark_up()
             tasks.append(self._start(self.outbox.flush_forever()))
             try:
                 raise await self._failure
@@ -134,15 +134,17 @@ class Link:
                 self.watches.wake_all()
                 for task in tasks:
                     task.cancel()
-                await self._end(tasks, pubsub, client)
+                await self._end_session(tasks, pubsub, client)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
         """Start a task without which contact is lost."""
         task = self.loop.create_task(coroutine)
-        task.add_done_callback(self._note_end)
+        task.add_done_callback(self._on_task_done)
         return task
 
-    async def _end(self, tasks: "list[Task[None]]", pubsub: Any, client: Any) -> None:
+    async def _end_session(
+        self, tasks: "list[Task[None]]", pubsub: Any, client: Any
+    ) -> None:
         """Give commands in flight one timeout to finish, then close the client.
 
         If this is cancelled, it closes the client at once. Tasks that have not ended are
@@ -169,7 +171,7 @@ class Link:
     async def _subscribe(self, pubsub: Any) -> None:
         await pubsub.subscribe(self._tier.keyspace.channel)
         while True:
-            message = await pubsub.get_message(timeout=CONNECT)
+            message = await pubsub.get_message(timeout=CONNECT_TIMEOUT)
             if (  # pragma: no branch
                 message is not None and message["type"] == "subscribe"
             ):
@@ -188,7 +190,7 @@ class Link:
     async def _ping(self, pubsub: Any) -> None:  # pragma: no cover  # takes seconds
         """Check regularly that the server still answers."""
         while True:
-            await asyncio.sleep(PING)
+            await asyncio.sleep(PING_INTERVAL)
             asked = self.loop.time()
             await pubsub.ping()
             await asyncio.sleep(self._tier.timeout)
@@ -198,7 +200,7 @@ class Link:
                 if self._heard_at < asked:
                     raise TimeoutError("no answer to a ping")
 
-    def _note_end(self, task: "Task[None]") -> None:
+    def _on_task_done(self, task: "Task[None]") -> None:
         """Lose contact, since a task that it needs has ended."""
         if not task.cancelled():
             self._lose_contact(task.exception() or ConnectionError("ended"))
@@ -209,15 +211,15 @@ class Link:
             self._failure.set_result(error)
         self.watches.wake_all()
 
-    def _note_up(self) -> None:
+    def _mark_up(self) -> None:
         self.commands.enable()
         if self._was_down:
             logger.info("%r: in contact with the server again", self._tier)
         self._was_down = False
-        if not self._tried.done():
-            self._tried.set_result(None)
+        if not self._first_attempt.done():
+            self._first_attempt.set_result(None)
 
-    def _note_down(self, error: BaseException) -> None:
+    def _mark_down(self, error: BaseException) -> None:
         self.commands.disable()
         if not self._was_down:
             logger.warning(
@@ -229,8 +231,8 @@ class Link:
                 exc_info=None if isinstance(error, CONNECTION_ERRORS) else error,
             )
         self._was_down = True
-        if not self._tried.done():
-            self._tried.set_result(None)
+        if not self._first_attempt.done():
+            self._first_attempt.set_result(None)
 
     def _hear(self, message: Message | None) -> None:
         if message is not None:
@@ -246,9 +248,9 @@ class Link:
 
     def close_soon(self) -> None:
         """Close the link soon. Can be called from any thread."""
-        call_soon_in(self.loop, self._main.cancel)
+        call_soon_in(self.loop, self._task.cancel)
 
     async def close(self) -> None:
         """Close the link, and return when nothing of it is left running."""
-        self._main.cancel()
-        await asyncio.wait([self._main])
+        self._task.cancel()
+        await asyncio.wait([self._task])

@@ -171,7 +171,7 @@ class Load:
             )
         except TimeoutError:  # pragma: no cover  # the link usually notices first
             raise UnavailableError from None
-        if not link.up:  # pragma: no cover
+        if not link.is_up:  # pragma: no cover
             raise UnavailableError
 
     def _read(self, reply: Any, asked: float) -> Any:
@@ -201,7 +201,7 @@ class Load:
     ) -> Any:
         """Run the function without a lease; the result is kept only briefly."""
         cache = self._cache
-        was_up = link.up
+        was_up = link.is_up
         try:
             value = await self._timed(function, args, kwargs)
             cache.tier.codec.pack(value, cache.name)
@@ -211,7 +211,7 @@ class Load:
             self._note(cache.time() + ALONE)
             raise
         # What happened before contact was back has not been heard.
-        has_missed = link.up and not was_up
+        has_missed = link.is_up and not was_up
         self._note(-inf if has_missed else min(end, now + ALONE))
         return value
 
