@@ -17,7 +17,7 @@ from ._canonical import hash_of
 from ._copies import Copies
 from ._load import ALONE, Load, Outcome
 from ._pending import Change
-from ._protocol import Kind, Message, new_token
+from ._protocol import Message, MessageKind, new_token
 
 if TYPE_CHECKING:
     from ._hub import Hub
@@ -35,7 +35,7 @@ class TieredCache(TimedCache):
         super().__init__(*args, **options)
         self.tier = tier
         #: Identifies this cache in messages.
-        self.origin = new_token()
+        self.sender_id = new_token()
         values = self.values  # a lambda over self would be a reference cycle
         self._copies = Copies(lambda key: values.get(key, MISSING) is not MISSING)
         #: What becomes of the results of runs that are about to end.
@@ -156,7 +156,7 @@ class TieredCache(TimedCache):
     # Changes made here
 
     def invalidate(self, key: Hashable) -> bool:
-        self._tell(Change((self.name, self.hash_of(key)), self.origin, new_token()))
+        self._tell(Change((self.name, self.hash_of(key)), self.sender_id, new_token()))
         return super().invalidate(key)
 
     def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:  # noqa: ARG002
@@ -166,7 +166,7 @@ class TieredCache(TimedCache):
         )
 
     def clear(self) -> None:
-        self._tell(Change((self.name, None), self.origin, new_token()))
+        self._tell(Change((self.name, None), self.sender_id, new_token()))
         super().clear()
 
     def put(self, key: Hashable, held: Any) -> None:
@@ -179,7 +179,9 @@ class TieredCache(TimedCache):
         if not now < end < inf:
             packed = None
         version = new_token()
-        self._tell(Change((self.name, hash_), self.origin, version, packed, end - now))
+        self._tell(
+            Change((self.name, hash_), self.sender_id, version, packed, end - now)
+        )
         with self.lock:
             self._copies.add(hash_, key, version)
             Cache.put(self, key, self.hold(held, end, now))
@@ -193,9 +195,9 @@ class TieredCache(TimedCache):
 
     def tell(self, message: Message) -> None:
         """Drop the values that *message* makes outdated."""
-        if message.origin == self.origin or message.kind is Kind.RELEASED:
+        if message.sender_id == self.sender_id or message.kind is MessageKind.RELEASED:
             return
-        if message.kind is Kind.CLEARED:
+        if message.kind is MessageKind.CLEARED:
             self.drop_values()
             return
         dropped = None
@@ -239,7 +241,7 @@ class TieredCache(TimedCache):
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Become separate from the parent's cache, and connect when called."""
         super().after_fork()
-        self.origin = new_token()
+        self.sender_id = new_token()
         self.drop_values()
 
 

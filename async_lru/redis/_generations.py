@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ._commands import Commands, UnavailableError
-from ._protocol import GENERATION, Keyspace, Kind, Message, Names, new_token
+from ._protocol import GENERATION, EntryKeys, Keyspace, Message, MessageKind, new_token
 
 
 class Generations:
@@ -19,74 +19,77 @@ class Generations:
         self._keyspace = keyspace
         self._known: dict[str, str] = {}
         #: How many times a generation has ended, or may have ended unnoticed.
-        self.turn = 0
+        self.epoch = 0
 
     def forget(self) -> None:
         """Forget all generations: messages may have been missed."""
         self._known.clear()
-        self.turn += 1
+        self.epoch += 1
 
-    async def names(self, function: str, hash_: str) -> tuple[str, Names]:
+    async def entry_keys(self, function: str, hash_: str) -> tuple[str, EntryKeys]:
         """Return the generation of a function, and the keys of one of its entries.
 
         Raises UnavailableError.
         """
         while (generation := self._known.get(function)) is None:
-            await self.confirm(function)
-        return generation, self._keyspace.entry(function, generation, hash_)
+            await self.fetch(function)
+        return generation, self._keyspace.entry_keys(function, generation, hash_)
 
-    async def confirm(self, function: str) -> None:
-        """Ask the server for the generation even if it is known: it may be lost there.
+    async def fetch(self, function: str) -> None:
+        """Ask the server for the generation, even if it is known: it may be lost there.
 
         Raises UnavailableError.
         """
         default = self._known.get(function) or new_token()
-        if await self._ask(self._commands.run, function, default) is None:
+        if await self._fetch(self._commands.run, function, default) is None:
             raise UnavailableError  # the server is full
 
-    async def ask(self, function: str, default: str) -> str:
-        """Return the server's generation, which becomes *default* if there was none."""
-        # A full server may have none. A message with a new one makes others drop all.
-        return await self._ask(self._commands.force_run, function, default) or default
+    async def force_fetch(self, function: str, default: str) -> str:
+        """Return the server's generation, even if commands are disabled.
 
-    async def _ask(
+        It becomes *default* if there was none.
+        """
+        # A full server may have none. A message with a new one makes others drop all.
+        return await self._fetch(self._commands.force_run, function, default) or default
+
+    async def _fetch(
         self, run: Callable[..., Awaitable[Any]], function: str, default: str
     ) -> str | None:
         """Return the server's generation: *default* if it had none, None if it is full."""
-        turn = self.turn
-        key = self._keyspace.generation(function)
+        epoch = self.epoch
+        key = self._keyspace.generation_key(function)
         found: bytes | str | None = await run(GENERATION, [key], default)
         if found is None:
             return None
-        self.note(function, found, turn)
+        self.record(function, found, epoch)
         return _text(found)
 
-    def get(self, function: str) -> str | None:
-        """Return the generation of a function, if it is known."""
+    def known(self, function: str) -> str | None:
+        """Return the generation of a function without asking the server, or None."""
         return self._known.get(function)
 
-    def note(self, function: str, answer: "bytes | str", turn: int) -> None:
+    def record(self, function: str, answer: "bytes | str", epoch: int) -> None:
         """Record the generation in an answer, unless an earlier message may be newer."""
         generation = _text(answer)
-        if turn == self.turn:
+        if epoch == self.epoch:
             self._known[function] = generation
         elif self._known.get(function) != generation:  # pragma: no branch
             self._known.pop(function, None)  # pragma: no cover  # heard just now
 
-    def hear(self, message: Message) -> Message:
+    def interpret(self, message: Message) -> Message:
         """Update the generation from *message*; return what it means for entries."""
         known = self._known.get(message.function)
-        if message.kind is Kind.CLEARED:
+        if message.kind is MessageKind.CLEARED:
             self._known[message.function] = message.generation
-            self.turn += 1
+            self.epoch += 1
             return message
         if known in (None, message.generation):
             return message
         # Either the server lost the known generation and a process began a new one, which
         # no message announces, or this message is late. We cannot know which.
         del self._known[message.function]
-        self.turn += 1
-        return message._replace(kind=Kind.CLEARED, version="", origin="")
+        self.epoch += 1
+        return message._replace(kind=MessageKind.CLEARED, version="", sender_id="")
 
 
 def _text(answer: "bytes | str") -> str:

@@ -236,7 +236,7 @@ class Link:
 
     def _hear(self, message: Message | None) -> None:
         if message is not None:
-            meant = self.generations.hear(message)
+            meant = self.generations.interpret(message)
             self.watches.tell(meant)
             self._tier.tell(meant)
 

@@ -16,9 +16,9 @@ from ._protocol import (
     RENEW,
     STORE,
     TOKEN_SIZE,
-    Kind,
+    EntryKeys,
     Message,
-    Names,
+    MessageKind,
     new_token,
 )
 from ._waiting import wait_or_cancel, wait_without_cancelling
@@ -59,7 +59,7 @@ class Load:
         self._run = run
         self._hash = hash_
         self._token = new_token()
-        self._watch = Watch(cache.name, hash_, cache.origin, self._change)
+        self._watch = Watch(cache.name, hash_, cache.sender_id, self._change)
         self._is_running = False
         self._refreshes = False
         #: Whether any value on the server will do.
@@ -87,7 +87,7 @@ class Load:
                 found = None  # called below: failures would chain to this
             if found is None:
                 return await self._call_alone(link, function, args, kwargs)
-            if isinstance(found, Names):
+            if isinstance(found, EntryKeys):
                 return await self._call(link, found, function, args, kwargs)
             return _told(found)
         finally:
@@ -102,7 +102,7 @@ class Load:
         self._any_value = False
 
     async def _ask(self, link: Link) -> Any:
-        """Return the entry's result and failure, or its names if the run has the lease."""
+        """Return the entry's result and failure, or its keys if the run has the lease."""
         cache = self._cache
         if not await link.ready():
             raise UnavailableError
@@ -114,15 +114,15 @@ class Load:
             asked = cache.time()
             any_value = self._any_value
             try:
-                names, reply = await self._acquire(link)
+                keys, reply = await self._acquire(link)
             except UnavailableError:
                 cache.count("errors")
                 raise
             if reply is None:
                 if not self._watch.is_outdated(self._token):
                     cache.count("misses")
-                    return names
-                # It may have been cleared, and then nobody reads these names: ask again.
+                    return keys
+                # It may have been cleared, and then nobody reads these keys: ask again.
             elif isinstance(reply, int):
                 if not has_waited:
                     cache.count("waits")
@@ -133,24 +133,26 @@ class Load:
                 if found is not None:
                     return found
 
-    async def _acquire(self, link: Link) -> tuple[Names, Any]:
-        """Ask for the value or the lease; return the names and the answer."""
+    async def _acquire(self, link: Link) -> tuple[EntryKeys, Any]:
+        """Ask for the value or the lease; return the keys and the answer."""
         cache = self._cache
         if self._refreshes:  # all must find the result of a refresh
-            await link.generations.confirm(cache.name)
-        self._generation, names = await link.generations.names(cache.name, self._hash)
+            await link.generations.fetch(cache.name)
+        self._generation, keys = await link.generations.entry_keys(
+            cache.name, self._hash
+        )
         lease = int(cache.tier.lease * 1000)
         wanted = "0" if self._any_value else "1"
         try:
-            return names, await link.commands.run(
-                ACQUIRE, [*names], self._token, lease, wanted
+            return keys, await link.commands.run(
+                ACQUIRE, [*keys], self._token, lease, wanted
             )
         except asyncio.CancelledError:
-            await self._release(link, names)  # the lease may be ours
+            await self._release(link, keys)  # the lease may be ours
             raise
         except UnavailableError:  # here, too, it may be ours
             link.outbox.defer_release(
-                names.lease, self._token, self._message(Kind.RELEASED)
+                keys.lease, self._token, self._message(MessageKind.RELEASED)
             )
             raise
 
@@ -216,28 +218,28 @@ class Load:
         return value
 
     async def _call(
-        self, link: Link, names: Names, function: Function, args: Any, kwargs: Any
+        self, link: Link, keys: EntryKeys, function: Function, args: Any, kwargs: Any
     ) -> Any:
         """Run the function with the lease; store and return its result."""
-        renewal = Renewal(link, names, self._token, self._cache.tier.lease)
+        renewal = Renewal(link, keys, self._token, self._cache.tier.lease)
         is_over = False
         try:
             value = await self._timed(function, args, kwargs)
-            await self._store(link, names, value, renewal)
+            await self._store(link, keys, value, renewal)
             is_over = True
             return value  # noqa: TRY300  # the lease is released below
         except GeneratorExit:  # pragma: no cover  # nothing can be awaited any more
             is_over = True
             raise
         except Exception as error:
-            is_over = await self._store_failure(link, names, error, renewal)
+            is_over = await self._store_failure(link, keys, error, renewal)
             if not is_over:
                 self._note(inf)  # as long as the cache itself keeps failures
             raise
         finally:
             renewal.stop()
             if not is_over:
-                await self._release(link, names)
+                await self._release(link, keys)
 
     async def _timed(self, function: Function, args: Any, kwargs: Any) -> Any:
         """Run the function and time it; changes to the entry matter from now on."""
@@ -252,7 +254,7 @@ class Load:
         self._cache.note_outcome(self._run, outcome)
 
     async def _store(
-        self, link: Link, names: Names, value: Any, renewal: "Renewal"
+        self, link: Link, keys: EntryKeys, value: Any, renewal: "Renewal"
     ) -> None:
         """Store a result, or release the lease if the result is not to be stored."""
         cache = self._cache
@@ -260,23 +262,23 @@ class Load:
         end = cache.end_of(value, now)
         packed = cache.tier.codec.pack(value, cache.name)
         if packed is None or not now < end < inf or not self._run.joinable:
-            await self._release(link, names)
+            await self._release(link, keys)
         else:
-            end = await self._send(link, names, packed, end, renewal)
+            end = await self._send(link, keys, packed, end, renewal)
         self._note(end)
 
     async def _send(
-        self, link: Link, names: Names, packed: bytes, end: float, renewal: "Renewal"
+        self, link: Link, keys: EntryKeys, packed: bytes, end: float, renewal: "Renewal"
     ) -> float:
         """Store a result on the server; return when it expires in the first tier."""
         cache = self._cache
-        message = self._message(Kind.STORED)
+        message = self._message(MessageKind.STORED)
         left = await renewal.left()
         now = cache.time()
         try:
             stored = await link.commands.run(
                 STORE,
-                [*names],
+                [*keys],
                 self._token,
                 self._token.encode() + packed,
                 max(int((end - now) * 1000), 1),
@@ -287,7 +289,7 @@ class Load:
             )
         except UnavailableError:
             cache.count("errors")
-            await self._release(link, names)
+            await self._release(link, keys)
             return min(end, now + ALONE)
         if stored:
             return end
@@ -295,7 +297,7 @@ class Load:
         return -inf
 
     async def _store_failure(
-        self, link: Link, names: Names, error: Exception, renewal: "Renewal"
+        self, link: Link, keys: EntryKeys, error: Exception, renewal: "Renewal"
     ) -> bool:
         """Store a failure that is to be kept; return False if this one is not."""
         cache = self._cache
@@ -303,26 +305,26 @@ class Load:
         if packed is None or not self._run.joinable:
             return False
         end = cache.time() + cache.failures_kept[type(error)]
-        end = await self._send(link, names, packed, end, renewal)
+        end = await self._send(link, keys, packed, end, renewal)
         self._note(end)
         return True
 
-    async def _release(self, link: Link, names: Names) -> None:
+    async def _release(self, link: Link, keys: EntryKeys) -> None:
         """Release the lease, so that no other run waits until it expires."""
-        message = self._message(Kind.RELEASED)
+        message = self._message(MessageKind.RELEASED)
         channel = self._cache.tier.keyspace.channel
         try:
             await link.commands.run(
-                RELEASE, [names.lease], self._token, channel, message.pack()
+                RELEASE, [keys.lease], self._token, channel, message.pack()
             )
         except UnavailableError:
             self._cache.count("errors")
-            link.outbox.defer_release(names.lease, self._token, message)
+            link.outbox.defer_release(keys.lease, self._token, message)
 
-    def _message(self, kind: Kind) -> Message:
+    def _message(self, kind: MessageKind) -> Message:
         cache = self._cache
         return Message(
-            kind, cache.origin, self._token, self._generation, self._hash, cache.name
+            kind, cache.sender_id, self._token, self._generation, self._hash, cache.name
         )
 
 
@@ -340,9 +342,9 @@ def _told(found: "tuple[Any, BaseException | None]") -> Any:
 class Renewal:
     """Renews a lease while its run is in flight. A blocked loop does not renew it."""
 
-    def __init__(self, link: Link, names: Names, token: str, lease: float) -> None:
+    def __init__(self, link: Link, keys: EntryKeys, token: str, lease: float) -> None:
         self._link = link
-        self._names = names
+        self._keys = keys
         self._token = token
         self._lease = lease
         self._tasks: set[asyncio.Task[None]] = set()
@@ -364,7 +366,7 @@ class Renewal:
         milliseconds = int(self._lease * 1000)
         try:
             await self._link.commands.run(
-                RENEW, [self._names.lease], self._token, milliseconds
+                RENEW, [self._keys.lease], self._token, milliseconds
             )
         except UnavailableError:  # pragma: no cover  # the next may succeed
             return

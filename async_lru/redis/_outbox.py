@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from async_lru._loops import call_soon_in
 
 from ._commands import Commands
-from ._protocol import CHANGE, CLEAR, RELEASE, Keyspace, Kind, Message, new_token
+from ._protocol import CHANGE, CLEAR, RELEASE, Keyspace, Message, MessageKind, new_token
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -75,36 +75,43 @@ class Outbox:
         """Begin a new generation of a function."""
         function, _ = change.target
         token = new_token()
-        message = Message(Kind.CLEARED, change.origin, token, token, "*", function)
-        turn = self._generations.turn
+        message = Message(
+            MessageKind.CLEARED, change.sender_id, token, token, "*", function
+        )
+        epoch = self._generations.epoch
         found = await self._commands.force_run(
             CLEAR,
-            [self._keyspace.generation(function)],
+            [self._keyspace.generation_key(function)],
             token,
             self._keyspace.channel,
             message.pack(),
         )
-        self._generations.note(function, found, turn)
+        self._generations.record(function, found, epoch)
 
     async def _send_change(self, change: "Change") -> None:
         """Put or invalidate an entry in the current generation of its function."""
         function, _ = change.target
-        generation = self._generations.get(function)
+        generation = self._generations.known(function)
         if generation is None:
-            generation = await self._generations.ask(function, new_token())
+            generation = await self._generations.force_fetch(function, new_token())
         sent_in = None
         while sent_in != generation:
             sent_in = generation
             await self._send_in_generation(change, sent_in)
             # If the server lost the old one, a process may have begun a new one.
-            generation = await self._generations.ask(function, sent_in)
+            generation = await self._generations.force_fetch(function, sent_in)
 
     async def _send_in_generation(self, change: "Change", generation: str) -> None:
         function, hash_ = change.target
         assert hash_ is not None
-        names = self._keyspace.entry(function, generation, hash_)
+        keys = self._keyspace.entry_keys(function, generation, hash_)
         message = Message(
-            Kind.CHANGED, change.origin, change.version, generation, hash_, function
+            MessageKind.CHANGED,
+            change.sender_id,
+            change.version,
+            generation,
+            hash_,
+            function,
         )
         rest = [self._keyspace.channel, message.pack()]
         value, left = change.value()
@@ -112,7 +119,7 @@ class Outbox:
         # The server may store the value without our hearing of it, and others may change
         # the entry then. Putting the value again would undo their change.
         change.forget_value()
-        await self._commands.force_run(CHANGE, [*names], packed, left, *rest)
+        await self._commands.force_run(CHANGE, [*keys], packed, left, *rest)
 
     # Leases
 

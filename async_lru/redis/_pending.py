@@ -29,7 +29,7 @@ class Change:
         "_packed",
         "_waiters",
         "acknowledged",
-        "origin",
+        "sender_id",
         "target",
         "version",
     )
@@ -37,13 +37,13 @@ class Change:
     def __init__(
         self,
         target: Target,
-        origin: str,
+        sender_id: str,
         version: str,
         packed: bytes | None = None,
         seconds: float = 0.0,
     ) -> None:
         self.target = target
-        self.origin = origin
+        self.sender_id = sender_id
         self.version = version
         self._packed = packed
         self._ends = monotonic() + seconds

@@ -20,7 +20,7 @@ def new_token() -> str:
 TOKEN_SIZE: Final = len(new_token())
 
 
-class Names(NamedTuple):
+class EntryKeys(NamedTuple):
     """The keys of one entry, both in one slot of a cluster."""
 
     value: str
@@ -37,17 +37,17 @@ class Keyspace(NamedTuple):
         """The channel of the namespace's messages."""
         return f"async-lru:{self.namespace}"
 
-    def generation(self, function: str) -> str:
+    def generation_key(self, function: str) -> str:
         """Return the key of a function's generation, which ``cache_clear`` changes."""
         return f"async-lru:{self.namespace}:{function}:generation"
 
-    def entry(self, function: str, generation: str, hash_: str) -> Names:
+    def entry_keys(self, function: str, generation: str, hash_: str) -> EntryKeys:
         """Return the keys of an entry."""
         stem = f"async-lru:{self.namespace}:{function}:{generation}:{{{hash_}}}"
-        return Names(f"{stem}:value", f"{stem}:lease")
+        return EntryKeys(f"{stem}:value", f"{stem}:lease")
 
 
-class Kind(Enum):
+class MessageKind(Enum):
     """What a message says about an entry, or about all entries of a function."""
 
     #: A run has stored its result.
@@ -63,9 +63,9 @@ class Kind(Enum):
 class Message(NamedTuple):
     """A message to all processes about something that a cache did to an entry."""
 
-    kind: Kind
+    kind: MessageKind
     #: The cache that did it, which needs no message.
-    origin: str
+    sender_id: str
     #: The token of the entry's value now; if it has none, of the lease.
     version: str
     generation: str
@@ -82,7 +82,7 @@ class Message(NamedTuple):
         try:
             text = packed if isinstance(packed, str) else packed.decode()
             kind, *rest = text.split(" ", 5)
-            return Message(Kind(kind), *rest)
+            return Message(MessageKind(kind), *rest)
         except (TypeError, ValueError):
             return None
 

@@ -4,7 +4,7 @@ import asyncio
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 
-from ._protocol import Kind, Message
+from ._protocol import Message, MessageKind
 from ._waiting import wait_without_cancelling
 
 
@@ -12,11 +12,11 @@ class Watch:
     """What a run hears about its entry while it is in flight."""
 
     def __init__(
-        self, function: str, hash_: str, origin: str, on_change: Callable[[], object]
+        self, function: str, hash_: str, sender_id: str, on_change: Callable[[], object]
     ) -> None:
         self.function = function
         self.hash = hash_
-        self._origin = origin
+        self._sender_id = sender_id
         self._on_change = on_change
         self._last: Message | None = None
         self._waiter: Future[None] | None = None
@@ -36,9 +36,9 @@ class Watch:
 
         If another run has stored its result, the run here has no lease, or has lost it.
         """
-        if message.kind is not Kind.RELEASED:
+        if message.kind is not MessageKind.RELEASED:
             self._last = message
-            if message.origin != self._origin:
+            if message.sender_id != self._sender_id:
                 self._on_change()
         self.wake()
 
@@ -106,7 +106,7 @@ class Watches:
     def tell(self, message: Message) -> None:
         """Pass *message* to the watches of its entry, or of its whole function."""
         by_hash = self._by_function.get(message.function, {})
-        if message.kind is Kind.CLEARED:
+        if message.kind is MessageKind.CLEARED:
             told = [watch for watches in by_hash.values() for watch in watches]
         else:
             told = by_hash.get(message.hash, [])
