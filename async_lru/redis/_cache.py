@@ -15,7 +15,7 @@ from async_lru._values import MISSING
 
 from ._canonical import hash_of
 from ._copies import Copies
-from ._load import ALONE, Load, Outcome
+from ._load import LOCAL_TTL, Load, Outcome
 from ._pending import Change
 from ._protocol import Message, MessageKind, new_token
 
@@ -99,7 +99,7 @@ class TieredCache(TimedCache):
         if refresh:
             load.refresh()
         try:
-            return await load.outcome_of(self._function, args, kwargs)
+            return await load.execute(self._function, args, kwargs)
         finally:
             del self._loads[run]  # it refers to the run, so neither would be freed
 
@@ -118,7 +118,7 @@ class TieredCache(TimedCache):
                 load.refresh()
         return run, waiter
 
-    def note_outcome(self, run: Run, outcome: Outcome) -> None:
+    def record_outcome(self, run: Run, outcome: Outcome) -> None:
         """Record what becomes of the result of a run that is about to end."""
         self._outcomes[run] = outcome
 
@@ -156,7 +156,9 @@ class TieredCache(TimedCache):
     # Changes made here
 
     def invalidate(self, key: Hashable) -> bool:
-        self._tell(Change((self.name, self.hash_of(key)), self.sender_id, new_token()))
+        self._queue_change(
+            Change((self.name, self.hash_of(key)), self.sender_id, new_token())
+        )
         return super().invalidate(key)
 
     def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:  # noqa: ARG002
@@ -166,7 +168,7 @@ class TieredCache(TimedCache):
         )
 
     def clear(self) -> None:
-        self._tell(Change((self.name, None), self.sender_id, new_token()))
+        self._queue_change(Change((self.name, None), self.sender_id, new_token()))
         super().clear()
 
     def put(self, key: Hashable, held: Any) -> None:
@@ -175,25 +177,25 @@ class TieredCache(TimedCache):
         end = self.end_of(held, now)
         packed = self.tier.codec.pack(held, self.name)
         if not self.tier.is_up:
-            end = min(end, now + ALONE)
+            end = min(end, now + LOCAL_TTL)
         if not now < end < inf:
             packed = None
         version = new_token()
-        self._tell(
+        self._queue_change(
             Change((self.name, hash_), self.sender_id, version, packed, end - now)
         )
         with self.lock:
             self._copies.add(hash_, key, version)
             Cache.put(self, key, self.hold(held, end, now))
 
-    def _tell(self, change: Change) -> None:
+    def _queue_change(self, change: Change) -> None:
         if self._shares and not self.closed:
             self.tier.pending.add(change)
             self.tier.wake()
 
     # Changes made elsewhere
 
-    def tell(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """Drop the values that *message* makes outdated."""
         if message.sender_id == self.sender_id or message.kind is MessageKind.RELEASED:
             return
@@ -213,7 +215,7 @@ class TieredCache(TimedCache):
             dropped = self.clear_held()
         del dropped
 
-    def take_from(self, run: Run) -> None:
+    def invalidate_run(self, run: Run) -> None:
         """Make a run unjoinable, as its result is already outdated."""
         if run.joinable:  # pragma: no branch
             self.take_out(run)

@@ -81,27 +81,27 @@ def pack_failure(
     kind: Any = type(error)
     if kind not in failures:
         return None
-    told = {
+    parts = {
         "type": _name_of(kind),
         "args": list(error.args),
         "attributes": vars(error),
     }
     try:
-        packed = to_json(told)
-        if not is_same(told, json.loads(packed)):
+        packed = to_json(parts)
+        if not is_same(parts, json.loads(packed)):
             return None
     except (TypeError, ValueError, RecursionError):
         return None
     return _FAILURE + packed
 
 
-def _failure_of(told: Any, failures: Mapping[type[Exception], float]) -> BaseException:
+def _failure_of(parts: Any, failures: Mapping[type[Exception], float]) -> BaseException:
     """Rebuild a failure from its parts."""
-    kind = {_name_of(known): known for known in failures}[told["type"]]
+    kind = {_name_of(known): known for known in failures}[parts["type"]]
     # Without __init__, whose arguments may be other than args.
-    error: BaseException = kind.__new__(kind, *told["args"])
-    error.args = tuple(told["args"])
-    vars(error).update(told["attributes"])
+    error: BaseException = kind.__new__(kind, *parts["args"])
+    error.args = tuple(parts["args"])
+    vars(error).update(parts["attributes"])
     return error
 
 

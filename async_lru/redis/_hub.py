@@ -85,11 +85,11 @@ class Hub:
         for link in self._all_links():
             link.wake()
 
-    def tell(self, message: Message) -> None:
+    def dispatch(self, message: Message) -> None:
         """Pass a message on to the caches of its function."""
         for cache in self._all_caches():
             if cache.name == message.function:
-                cache.tell(message)
+                cache.on_message(message)
 
     def drop_values(self, loop: AbstractEventLoop) -> None:
         """Drop all values that may answer calls in *loop*."""

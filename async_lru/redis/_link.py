@@ -106,7 +106,7 @@ class Link:
             pubsub = client.pubsub()
             await wait_or_cancel(self._subscribe(pubsub), CONNECT_TIMEOUT)
             self.generations.forget()
-            self.watches.lose()
+            self.watches.assume_all_changed()
             if self._was_down:
                 self._tier.drop_values(self.loop)
                 # A value put here must not overwrite what others have changed since.
@@ -182,7 +182,7 @@ class Link:
         async for message in pubsub.listen():
             self._heard_at = self.loop.time()
             if message["type"] == "message":
-                self._hear(Message.unpack(message["data"]))
+                self._dispatch(Message.unpack(message["data"]))
             elif message["type"] == "subscribe":  # pragma: no branch
                 # The client reconnected by itself, and may have missed messages.
                 raise ConnectionError("the subscription was interrupted")
@@ -234,11 +234,11 @@ class Link:
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
 
-    def _hear(self, message: Message | None) -> None:
+    def _dispatch(self, message: Message | None) -> None:
         if message is not None:
             meant = self.generations.interpret(message)
-            self.watches.tell(meant)
-            self._tier.tell(meant)
+            self.watches.dispatch(meant)
+            self._tier.dispatch(meant)
 
     def wake(self) -> None:
         """Send pending changes soon. Can be called from any thread."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ._cache import TieredCache
 
 #: Seconds that a value made without the server is kept.
-ALONE: Final = 2.0
+LOCAL_TTL: Final = 2.0
 
 #: Seconds added to what is left of another run's lease before asking again.
 MARGIN: Final = 0.01
@@ -59,19 +59,19 @@ class Load:
         self._run = run
         self._hash = hash_
         self._token = new_token()
-        self._watch = Watch(cache.name, hash_, cache.sender_id, self._change)
+        self._watch = Watch(cache.name, hash_, cache.sender_id, self._on_change)
         self._is_running = False
         self._refreshes = False
         #: Whether any value on the server will do.
         self._any_value = True
         self._seconds = 0.0
 
-    def _change(self) -> None:
+    def _on_change(self) -> None:
         """Called when another process changed the entry: the run saw the old state."""
         if self._is_running:
-            self._cache.take_from(self._run)
+            self._cache.invalidate_run(self._run)
 
-    async def outcome_of(
+    async def execute(
         self,
         function: Function,
         args: tuple[Any, ...],
@@ -82,14 +82,14 @@ class Load:
         link.watches.add(self._watch)
         try:
             try:
-                found = await self._ask(link)
+                found = await self._find_or_acquire(link)
             except UnavailableError:
                 found = None  # called below: failures would chain to this
             if found is None:
-                return await self._call_alone(link, function, args, kwargs)
+                return await self._call_without_lease(link, function, args, kwargs)
             if isinstance(found, EntryKeys):
-                return await self._call(link, found, function, args, kwargs)
-            return _told(found)
+                return await self._call_with_lease(link, found, function, args, kwargs)
+            return _result_of(found)
         finally:
             link.watches.remove(self._watch)
             found = None  # a failure's traceback holds this frame
@@ -101,7 +101,7 @@ class Load:
         self._refreshes = True
         self._any_value = False
 
-    async def _ask(self, link: Link) -> Any:
+    async def _find_or_acquire(self, link: Link) -> Any:
         """Return the entry's result and failure, or its keys if the run has the lease."""
         cache = self._cache
         if not await link.ready():
@@ -193,38 +193,38 @@ class Load:
             self._any_value = False
             return None
         cache.count("hits")
-        cache.note_outcome(self._run, Outcome(self._hash, version, end, loads=0))
+        cache.record_outcome(self._run, Outcome(self._hash, version, end, loads=0))
         return found
 
     # Running the function
 
-    async def _call_alone(
+    async def _call_without_lease(
         self, link: Link, function: Function, args: Any, kwargs: Any
     ) -> Any:
         """Run the function without a lease; the result is kept only briefly."""
         cache = self._cache
         was_up = link.is_up
         try:
-            value = await self._timed(function, args, kwargs)
+            value = await self._run_function(function, args, kwargs)
             cache.tier.codec.pack(value, cache.name)
             now = cache.time()
             end = cache.end_of(value, now)
         except Exception:
-            self._note(cache.time() + ALONE)
+            self._record_outcome(cache.time() + LOCAL_TTL)
             raise
         # What happened before contact was back has not been heard.
         has_missed = link.is_up and not was_up
-        self._note(-inf if has_missed else min(end, now + ALONE))
+        self._record_outcome(-inf if has_missed else min(end, now + LOCAL_TTL))
         return value
 
-    async def _call(
+    async def _call_with_lease(
         self, link: Link, keys: EntryKeys, function: Function, args: Any, kwargs: Any
     ) -> Any:
         """Run the function with the lease; store and return its result."""
         renewal = Renewal(link, keys, self._token, self._cache.tier.lease)
         is_over = False
         try:
-            value = await self._timed(function, args, kwargs)
+            value = await self._run_function(function, args, kwargs)
             await self._store(link, keys, value, renewal)
             is_over = True
             return value  # noqa: TRY300  # the lease is released below
@@ -234,14 +234,14 @@ class Load:
         except Exception as error:
             is_over = await self._store_failure(link, keys, error, renewal)
             if not is_over:
-                self._note(inf)  # as long as the cache itself keeps failures
+                self._record_outcome(inf)  # as long as the cache itself keeps failures
             raise
         finally:
             renewal.stop()
             if not is_over:
                 await self._release(link, keys)
 
-    async def _timed(self, function: Function, args: Any, kwargs: Any) -> Any:
+    async def _run_function(self, function: Function, args: Any, kwargs: Any) -> Any:
         """Run the function and time it; changes to the entry matter from now on."""
         self._is_running = True
         started = self._cache.time()
@@ -249,9 +249,9 @@ class Load:
         self._seconds = self._cache.time() - started
         return value
 
-    def _note(self, end: float) -> None:
+    def _record_outcome(self, end: float) -> None:
         outcome = Outcome(self._hash, self._token, end, 1, self._seconds)
-        self._cache.note_outcome(self._run, outcome)
+        self._cache.record_outcome(self._run, outcome)
 
     async def _store(
         self, link: Link, keys: EntryKeys, value: Any, renewal: "Renewal"
@@ -265,7 +265,7 @@ class Load:
             await self._release(link, keys)
         else:
             end = await self._send(link, keys, packed, end, renewal)
-        self._note(end)
+        self._record_outcome(end)
 
     async def _send(
         self, link: Link, keys: EntryKeys, packed: bytes, end: float, renewal: "Renewal"
@@ -290,7 +290,7 @@ class Load:
         except UnavailableError:
             cache.count("errors")
             await self._release(link, keys)
-            return min(end, now + ALONE)
+            return min(end, now + LOCAL_TTL)
         if stored:
             return end
         cache.count("refused")
@@ -306,7 +306,7 @@ class Load:
             return False
         end = cache.time() + cache.failures_kept[type(error)]
         end = await self._send(link, keys, packed, end, renewal)
-        self._note(end)
+        self._record_outcome(end)
         return True
 
     async def _release(self, link: Link, keys: EntryKeys) -> None:
@@ -328,7 +328,7 @@ class Load:
         )
 
 
-def _told(found: "tuple[Any, BaseException | None]") -> Any:
+def _result_of(found: "tuple[Any, BaseException | None]") -> Any:
     """Return the result that was found, or raise the failure."""
     value, failure = found
     if failure is None:

@@ -133,12 +133,12 @@ return false
 STORE: Final = _script("""
 local lease = redis.pcall('GET', KEYS[2])
 if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
-local told = #lease > #ARGV[1] or ARGV[6] == '1' or redis.call('EXISTS', KEYS[1]) == 1
+local publish = #lease > #ARGV[1] or ARGV[6] == '1' or redis.call('EXISTS', KEYS[1]) == 1
 local late = math.max(ARGV[7] - redis.call('PTTL', KEYS[2]), 0)
 local left = ARGV[3] - late
 if left > 0 then redis.call('SET', KEYS[1], ARGV[2], 'PX', left) else redis.call('DEL', KEYS[1]) end
 redis.call('DEL', KEYS[2])
-if told then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+if publish then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return 1
 """)
 

@@ -20,18 +20,18 @@ class Watch:
         self._on_change = on_change
         self._last: Message | None = None
         self._waiter: Future[None] | None = None
-        self._is_told = False
+        self._is_woken = False
 
     def reset(self) -> None:
         """Forget what was heard so far, as the server is about to be asked."""
         self._last = None
-        self._is_told = False
+        self._is_woken = False
 
     def is_outdated(self, version: str) -> bool:
         """Return whether the entry is known to have changed since *version*."""
         return self._last is not None and self._last.version != version
 
-    def tell(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """Record what has happened to the entry.
 
         If another run has stored its result, the run here has no lease, or has lost it.
@@ -42,14 +42,14 @@ class Watch:
                 self._on_change()
         self.wake()
 
-    def lose(self) -> None:
+    def assume_changed(self) -> None:
         """Act as if the entry has changed: messages may have been missed."""
         self._on_change()
         self.wake()
 
     def wake(self) -> None:
         """Let the run ask the server again."""
-        self._is_told = True
+        self._is_woken = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -59,7 +59,7 @@ class Watch:
 
     async def wait(self, loop: AbstractEventLoop, seconds: float) -> None:
         """Wait at most *seconds* until something is heard since ``reset``."""
-        if not self._is_told:  # pragma: no branch
+        if not self._is_woken:  # pragma: no branch
             self._waiter = loop.create_future()
             await wait_without_cancelling(self._waiter, seconds)
 
@@ -103,15 +103,15 @@ class Watches:
             emptied.set_result(None)
         return emptied
 
-    def tell(self, message: Message) -> None:
+    def dispatch(self, message: Message) -> None:
         """Pass *message* to the watches of its entry, or of its whole function."""
         by_hash = self._by_function.get(message.function, {})
         if message.kind is MessageKind.CLEARED:
-            told = [watch for watches in by_hash.values() for watch in watches]
+            concerned = [watch for watches in by_hash.values() for watch in watches]
         else:
-            told = by_hash.get(message.hash, [])
-        for watch in list(told):
-            watch.tell(message)
+            concerned = by_hash.get(message.hash, [])
+        for watch in list(concerned):
+            watch.on_message(message)
 
     def _all(self) -> list[Watch]:
         return [
@@ -121,10 +121,10 @@ class Watches:
             for watch in watches
         ]
 
-    def lose(self) -> None:
+    def assume_all_changed(self) -> None:
         """Let all act as if their entries have changed: messages may have been missed."""
         for watch in self._all():
-            watch.lose()
+            watch.assume_changed()
 
     def wake_all(self) -> None:
         """Let all runs ask the server again, and learn that it does not answer."""
