@@ -14,10 +14,10 @@ from async_lru._timed import TimedCache
 from async_lru._values import MISSING
 
 from ._canonical import hash_of
-from ._copies import Copies
 from ._load import LOCAL_TTL, Load, Outcome
 from ._pending import Change
 from ._protocol import Message, MessageKind, new_token
+from ._versions import Copies
 
 if TYPE_CHECKING:
     from ._hub import Hub
