@@ -135,7 +135,7 @@ async def test_nothing_is_reported_that_a_caller_got_B3(twins: Twins) -> None:
     assert reports == []
 
 
-async def test_what_is_known_of_copies_stays_in_proportion_B3(
+async def test_what_is_known_of_versions_stays_in_proportion_B3(
     twins: Twins, client: Any
 ) -> None:
     """What was evicted is forgotten, with its key."""

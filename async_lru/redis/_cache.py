@@ -17,14 +17,14 @@ from ._canonical import hash_of
 from ._load import LOCAL_TTL, Load, Outcome
 from ._pending import Change
 from ._protocol import Message, MessageKind, new_token
-from ._versions import Copies
+from ._versions import EntryVersions
 
 if TYPE_CHECKING:
     from ._hub import Hub
 
 
 class TieredCache(TimedCache):
-    """A cache whose runs ask the second tier before they call the function.
+    """A first tier for one event loop: its runs ask the second before the function.
 
     Changes are sent to the tier, and values that other processes changed are dropped. A
     ``Load`` does the work of a run. When a run ends, the tier may have set the value's
@@ -37,7 +37,9 @@ class TieredCache(TimedCache):
         #: Identifies this cache in messages.
         self.sender_id = new_token()
         values = self.values  # a lambda over self would be a reference cycle
-        self._copies = Copies(lambda key: values.get(key, MISSING) is not MISSING)
+        self._versions = EntryVersions(
+            lambda key: values.get(key, MISSING) is not MISSING
+        )
         #: What becomes of the results of runs that are about to end.
         self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
         #: The loads of runs in flight.
@@ -133,7 +135,7 @@ class TieredCache(TimedCache):
             is_current = self.runs.get(run.key) is run
             held = self.hold(held, outcome.end, self.time()) if is_current else MISSING
             if is_current and held is not MISSING:
-                self._copies.add(outcome.hash, run.key, outcome.version)
+                self._versions.add(outcome.hash, run.key, outcome.version)
             Cache.run_succeeded(self, run, held, outcome.seconds, outcome.loads)
 
     def run_failed(self, run: Run, error: BaseException, failures: int = 1) -> None:
@@ -141,7 +143,7 @@ class TieredCache(TimedCache):
         try:
             with self.lock:
                 if outcome is not None:
-                    self._copies.add(outcome.hash, run.key, outcome.version)
+                    self._versions.add(outcome.hash, run.key, outcome.version)
                     failures = outcome.loads
                 super().run_failed(run, error, failures)
         finally:
@@ -185,7 +187,7 @@ class TieredCache(TimedCache):
             Change((self.name, hash_), self.sender_id, version, packed, end - now)
         )
         with self.lock:
-            self._copies.add(hash_, key, version)
+            self._versions.add(hash_, key, version)
             Cache.put(self, key, self.hold(held, end, now))
 
     def _queue_change(self, change: Change) -> None:
@@ -204,9 +206,9 @@ class TieredCache(TimedCache):
             return
         dropped = None
         with self.lock:
-            copy = self._copies.get(message.hash)
-            if copy is not None and copy.version != message.version:
-                dropped = self.remove_held(copy.key)
+            known = self._versions.get(message.hash)
+            if known is not None and known.version != message.version:
+                dropped = self.remove_held(known.key)
         del dropped
 
     def drop_values(self) -> None:
@@ -232,9 +234,9 @@ class TieredCache(TimedCache):
         return self.tier.is_up
 
     async def settled(self) -> None:
-        if self.tier.pending.has_any(self.name):
+        if self.tier.pending.has_changes_of_function(self.name):
             self.tier.wake()
-            await self.tier.pending.wait_for_all(self.name)
+            await self.tier.pending.wait_for_function(self.name)
 
     async def close(self, *, wait: bool) -> None:
         await super().close(wait=wait)
@@ -245,10 +247,6 @@ class TieredCache(TimedCache):
         super().after_fork()
         self.sender_id = new_token()
         self.drop_values()
-
-
-class TieredTimedCache(TieredCache):
-    """A first tier for one event loop."""
 
 
 class TieredStaleCache(TieredCache, StaleCache):
@@ -283,7 +281,7 @@ class TieredSharedStaleCache(TieredStaleCache, SharedStaleCache):
 
 #: The tiered version of each type of cache.
 TIERED: Final[dict[Any, type[TieredCache]]] = {
-    TimedCache: TieredTimedCache,
+    TimedCache: TieredCache,
     StaleCache: TieredStaleCache,
     SharedTimedCache: TieredSharedCache,
     SharedStaleCache: TieredSharedStaleCache,

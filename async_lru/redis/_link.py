@@ -110,7 +110,7 @@ class Link:
             if self._was_down:
                 self._tier.drop_values(self.loop)
                 # A value put here must not overwrite what others have changed since.
-                self._tier.pending.forget_values()
+                self._tier.pending.turn_puts_into_invalidations()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
             await wait_or_cancel(self.outbox.flush(), CONNECT_TIMEOUT)

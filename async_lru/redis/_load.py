@@ -108,7 +108,7 @@ class Load:
             raise UnavailableError
         has_waited = False
         while True:
-            if cache.tier.pending.has(cache.name, self._hash):
+            if cache.tier.pending.has_changes_of_entry(cache.name, self._hash):
                 await self._settle(link)
             self._watch.reset()
             asked = cache.time()

@@ -118,7 +118,7 @@ class Outbox:
         packed = change.version.encode() + value if value else b""
         # The server may store the value without our hearing of it, and others may change
         # the entry then. Putting the value again would undo their change.
-        change.forget_value()
+        change.turn_into_invalidation()
         await self._commands.force_run(CHANGE, [*keys], packed, left, *rest)
 
     # Leases

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: When so many changes are pending, a further one clears its whole function instead.
-MOST: Final = 10_000
+MAX_PENDING: Final = 10_000
 
 #: A function, and the hash of an entry or None for all its entries.
 Target: TypeAlias = "tuple[str, str | None]"
@@ -57,7 +57,7 @@ class Change:
         left = int((self._ends - monotonic()) * 1000)
         return (self._packed, left) if left > 0 else (b"", 0)
 
-    def forget_value(self) -> None:
+    def turn_into_invalidation(self) -> None:
         """Turn a put into an invalidation."""
         self._packed = None
 
@@ -83,14 +83,13 @@ class Pending:
     def __init__(self) -> None:
         self._lock = RLock()
         self._changes: dict[Target, Change] = {}
-        #: Changes in flight.
-        self._sent: dict[Target, Change] = {}
+        self._in_flight: dict[Target, Change] = {}
 
     def add(self, change: Change) -> None:
         """Add *change*, which replaces the pending changes that it covers."""
         function, hash_ = change.target
         with self._lock:
-            if hash_ is not None and len(self._changes) >= MOST:
+            if hash_ is not None and len(self._changes) >= MAX_PENDING:
                 change = Change((function, None), "", new_token())
             covered = (
                 [target for target in self._changes if target[0] == function]
@@ -103,11 +102,11 @@ class Pending:
                     change.take_waiters(former)
             self._changes[change.target] = change
 
-    def forget_values(self) -> None:
+    def turn_puts_into_invalidations(self) -> None:
         """Turn pending puts into invalidations."""
         with self._lock:
             for change in self._changes.values():
-                change.forget_value()
+                change.turn_into_invalidation()
 
     def take(self) -> list[Change]:
         """Return the changes that can be sent now, clearings first."""
@@ -117,21 +116,21 @@ class Pending:
             if clearings:  # later changes need the new generation
                 free = clearings
             for change in free:
-                self._sent[change.target] = self._changes.pop(change.target)
+                self._in_flight[change.target] = self._changes.pop(change.target)
             return free
 
     def _must_wait(self, target: Target) -> bool:
         function, hash_ = target
         if hash_ is None:  # a put in flight must not be repeated after it
-            return any(sent[0] == function for sent in self._sent)
-        return target in self._sent or (function, None) in self._sent
+            return any(other[0] == function for other in self._in_flight)
+        return target in self._in_flight or (function, None) in self._in_flight
 
     def put_back(self, changes: list[Change]) -> None:
         """Make those of *changes* pending again that were not acknowledged."""
         with self._lock:
             for change in changes:
                 if not change.acknowledged:
-                    del self._sent[change.target]
+                    del self._in_flight[change.target]
                     newer = self._newer(change.target)
                     if newer is None:
                         self._changes[change.target] = change
@@ -145,19 +144,19 @@ class Pending:
     def acknowledge(self, change: Change) -> None:
         """Record that the server has acknowledged *change*, and wake its waiters."""
         with self._lock:
-            del self._sent[change.target]
+            del self._in_flight[change.target]
             change.acknowledge()
 
-    def has(self, function: str, hash_: str) -> bool:
+    def has_changes_of_entry(self, function: str, hash_: str) -> bool:
         """Return whether the server may still have an outdated value of an entry."""
-        if not self._changes and not self._sent:
+        if not self._changes and not self._in_flight:
             return False
         with self._lock:
             return bool(self._of_entry(function, hash_))
 
     def _of_entry(self, function: str, hash_: str) -> list[Change]:
         targets: list[Target] = [(function, hash_), (function, None)]
-        found = [c.get(t) for c in (self._sent, self._changes) for t in targets]
+        found = [c.get(t) for c in (self._in_flight, self._changes) for t in targets]
         return [change for change in found if change is not None]
 
     async def wait_for_entry(self, function: str, hash_: str) -> None:
@@ -167,23 +166,23 @@ class Pending:
         for waiter in waiters:
             await waiter
 
-    def has_any(self, function: str) -> bool:
+    def has_changes_of_function(self, function: str) -> bool:
         """Return whether any change of a function is not acknowledged yet."""
         with self._lock:
-            return bool(self._of_all(function))
+            return bool(self._of_function(function))
 
-    def _of_all(self, function: str) -> list[Change]:
+    def _of_function(self, function: str) -> list[Change]:
         return [
             change
-            for changes in (self._sent, self._changes)
+            for changes in (self._in_flight, self._changes)
             for target, change in changes.items()
             if target[0] == function
         ]
 
-    async def wait_for_all(self, function: str) -> None:
+    async def wait_for_function(self, function: str) -> None:
         """Return when all changes of a function so far are acknowledged."""
         with self._lock:
-            waiters = _waiters_for(self._of_all(function))
+            waiters = _waiters_for(self._of_function(function))
         for waiter in waiters:
             await waiter
 
