@@ -57,7 +57,7 @@ class Options(NamedTuple):
         if self.shared:
             kind = _SHARED[kind]
         if self.tier is not None:
-            kind = self.tier._behind(kind)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            kind = self.tier._cache_factory(kind)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         cache: Cache = kind(
             function,
             name,

@@ -16,5 +16,5 @@ class Tier(ABC):
     """
 
     @abstractmethod
-    def _behind(self, kind: type[TimedCache], /) -> Callable[..., TimedCache]:
+    def _cache_factory(self, kind: type[TimedCache], /) -> Callable[..., TimedCache]:
         """Return a factory of caches that work like *kind* and ask this tier on misses."""

@@ -17,10 +17,10 @@ except ImportError as _missing:  # pragma: no cover  # tested in another process
 
 from async_lru._tier import Tier
 
-from ._cache import TIERED
+from ._cache import TIERED_TYPES
 from ._codecs import to_json
 from ._hub import Hub
-from ._settings import checked
+from ._settings import make_settings
 
 if TYPE_CHECKING:
     from async_lru._timed import TimedCache
@@ -82,11 +82,15 @@ class RedisTier(Tier):
         check: bool = True,
     ) -> None:
         self._hub = Hub(
-            checked(client, namespace, lease, timeout, max_bytes, encode, decode, check)
+            make_settings(
+                client, namespace, lease, timeout, max_bytes, encode, decode, check
+            )
         )
 
     def __repr__(self) -> str:
         return repr(self._hub)
 
-    def _behind(self, kind: "type[TimedCache]", /) -> "Callable[..., TimedCache]":
-        return partial(TIERED[kind], tier=self._hub)
+    def _cache_factory(
+        self, kind: "type[TimedCache]", /
+    ) -> "Callable[..., TimedCache]":
+        return partial(TIERED_TYPES[kind], tier=self._hub)

@@ -280,7 +280,7 @@ class TieredSharedStaleCache(TieredStaleCache, SharedStaleCache):
 
 
 #: The tiered version of each type of cache.
-TIERED: Final[dict[Any, type[TieredCache]]] = {
+TIERED_TYPES: Final[dict[Any, type[TieredCache]]] = {
     TimedCache: TieredCache,
     StaleCache: TieredStaleCache,
     SharedTimedCache: TieredSharedCache,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DIGEST_SIZE: Final = 16
 
 #: The largest exponent of a Decimal: its exact ratio has as many digits.
-_MOST_DIGITS: Final = 10_000
+_MAX_DIGITS: Final = 10_000
 
 
 class NotCanonicalError(TypeError):
@@ -33,11 +33,13 @@ def hash_of(keys: Keys, key: Any, name: str) -> str:
     try:
         text = _encoded(key)
     except NotCanonicalError as error:
-        raise _refusal(keys, key, name, error) from None
+        raise _argument_error(keys, key, name, error) from None
     return blake2b(text, digest_size=_DIGEST_SIZE).hexdigest()
 
 
-def _refusal(keys: Keys, key: Any, name: str, error: NotCanonicalError) -> TypeError:
+def _argument_error(
+    keys: Keys, key: Any, name: str, error: NotCanonicalError
+) -> TypeError:
     """Return an error that names the argument that is not canonical."""
     args, kwargs = keys.call_of(key)
     where = f"{name}: the second tier cannot use the key {short_repr(key)}"
@@ -54,7 +56,7 @@ def _refusal(keys: Keys, key: Any, name: str, error: NotCanonicalError) -> TypeE
                 "pass key= to alru_cache to say what stands for it, or "
                 f"ignore=({argument!r},)"
             )
-    return TypeError(f"{where}, since {error}: {remedy}; {_LIST}")
+    return TypeError(f"{where}, since {error}: {remedy}; {_ACCEPTED_TYPES}")
 
 
 def _is_canonical(value: Any) -> bool:
@@ -65,7 +67,7 @@ def _is_canonical(value: Any) -> bool:
     return True
 
 
-_LIST: Final = (
+_ACCEPTED_TYPES: Final = (
     "keys can contain str, int, float, bool, None, bytes, tuples, frozensets, enums, "
     "UUIDs, dates and times, and decimals"
 )
@@ -123,7 +125,7 @@ def _of_float(value: float) -> bytes:
 def _of_decimal(value: Decimal) -> bytes:
     if not value.is_finite():
         return _of_float(float(value)) if not value.is_snan() else b"fsnan;"
-    if abs(value.adjusted()) > _MOST_DIGITS:
+    if abs(value.adjusted()) > _MAX_DIGITS:
         raise NotCanonicalError(f"{value!r} has too large an exponent")
     return _of_ratio(*value.as_integer_ratio())
 

@@ -40,12 +40,14 @@ class Codec(NamedTuple):
                 )
             survives = not self.check or is_same(value, self.decode(encoded))
         except Exception as error:
-            raise self._refusal(value, name, f"its codec raised {error!r}") from error
+            raise self._encoding_error(
+                value, name, f"its codec raised {error!r}"
+            ) from error
         if not survives:
-            raise self._refusal(value, name, "decoding gives a different value")
+            raise self._encoding_error(value, name, "decoding gives a different value")
         return None if len(encoded) > self.max_bytes else _VALUE + encoded
 
-    def _refusal(self, value: Any, name: str, why: str) -> TypeError:
+    def _encoding_error(self, value: Any, name: str, why: str) -> TypeError:
         kind: Any = cast("Any", type(value))
         return TypeError(
             f"{name} returned a value of type {kind.__module__}.{kind.__qualname__} that "

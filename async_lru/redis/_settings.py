@@ -18,7 +18,7 @@ from ._hub import Settings
 from ._protocol import Keyspace
 
 
-def checked(  # noqa: PLR0917
+def make_settings(  # noqa: PLR0917
     client: Any,
     namespace: Any,
     lease: Any,
@@ -104,7 +104,7 @@ def _checked_namespace(namespace: Any) -> str:
 
 
 #: The server counts in milliseconds.
-_LEAST_SECONDS: Final = 0.001
+_MIN_SECONDS: Final = 0.001
 
 
 def _checked_function(name: str, value: Any) -> Callable[..., Any]:
@@ -116,9 +116,9 @@ def _checked_function(name: str, value: Any) -> Callable[..., Any]:
 
 def _checked_seconds(name: str, value: Any) -> float:
     found = seconds(name, value)
-    if not _LEAST_SECONDS <= found < inf:
+    if not _MIN_SECONDS <= found < inf:
         raise ValueError(
-            f"{name} must be a finite number of seconds, {_LEAST_SECONDS} or more, not "
+            f"{name} must be a finite number of seconds, {_MIN_SECONDS} or more, not "
             f"{value!r}: leave it out for the default"
         )
     return found
