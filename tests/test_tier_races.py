@@ -250,6 +250,21 @@ async def test_a_refresh_that_joins_a_call_is_not_content_with_what_was_stored_C
     assert await eventually(lambda: not other.cache_contains(1))
 
 
+async def test_a_refresh_that_joins_a_run_before_it_begins_is_told_to_all_C6_F5(
+    twins: Twins,
+) -> None:
+    options = {"ttl": 0.2, "stale_while_revalidate": 60}
+    one = twins.returning("new", **options)
+    other = twins.returning("old", **options)
+    assert await other(1) == await one(1) == "old"
+    await asyncio.sleep(0.25)
+    call = asyncio.ensure_future(one(1))  # begins a run in the background
+    refresh = asyncio.ensure_future(one.cache_refresh(1))
+    assert await call == "old"
+    assert await refresh == "new"
+    assert await eventually(lambda: not other.cache_contains(1))
+
+
 async def test_a_refresh_that_waits_for_one_that_fails_runs_itself_C6_F10(
     twins: Twins,
 ) -> None:

@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Hashable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from async_lru._cache import Cache
 from async_lru._runs import CALL, REFRESH, Function, Purpose, Run, current_run
@@ -40,6 +40,8 @@ class TieredCache(TimedCache):
         self._copies = Copies(lambda key: values.get(key, MISSING) is not MISSING)
         #: What becomes of the results of runs that are about to end.
         self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
+        #: Runs that a refresh has joined.
+        self._refreshed: WeakSet[Run] = WeakSet()
         #: The loads of runs in flight.
         self._loads: WeakKeyDictionary[Run, Load] = WeakKeyDictionary()
         tier.add(self)
@@ -96,7 +98,7 @@ class TieredCache(TimedCache):
         if not self._shares:  # caching is disabled
             return await self._function(*args, **kwargs)
         load = self._loads[run] = Load(self, run, self.hash_of(run.key))
-        if refresh:
+        if refresh or run in self._refreshed:
             load.refresh()
         try:
             return await load.outcome_of(self._function, args, kwargs)
@@ -113,6 +115,7 @@ class TieredCache(TimedCache):
     ) -> "tuple[Run, Future[Any]]":
         run, waiter = super().ask(key, args, kwargs, purpose=purpose)
         if purpose is REFRESH:
+            self._refreshed.add(run)  # it may not have begun to load
             load = self._loads.get(run)
             if load is not None:  # it may be about to accept the server's value
                 load.refresh()
