@@ -788,6 +788,23 @@ async def test_value_that_was_invalidated_in_an_outage_is_not_read_F5(
     assert await asked == "1#2"
 
 
+async def test_refresh_in_an_outage_ends_the_old_value_F5(
+    process: Make, proxy: Proxy, lasting: Server
+) -> None:
+    load, _ = process(proxy.url)
+    other, others = process(lasting.url)
+    assert await load(1) == await other(1) == "1#1"
+    proxy.break_off()
+    await until(lambda: not is_up(load))
+    assert await load.cache_refresh(1) == "1#2"
+    assert await load(1) == "1#2"
+    proxy.mend()
+    await asyncio.wait_for(load.cache_settled(), 15)
+    await until(lambda: not other.cache_contains(1))
+    assert await other(1) == "1#1"
+    assert others == [1]
+
+
 async def test_clearing_in_an_outage_is_told_F7(
     process: Make, proxy: Proxy, lasting: Server
 ) -> None:

@@ -247,12 +247,11 @@ class Worker:
         self.report("settled", id=number)
 
     async def refresh(self, function: str, key: int) -> None:
-        """Refresh, which is a change if the result of its own run was stored and kept.
+        """Refresh, which is a change if the result of its own run was kept.
 
         The result of a run that was overtaken by a change is neither (F3).
         """
         cached = self.functions[function]
-        before = self.contact(cached)
         began = time.monotonic()
         value = await self.told("refresh", function, key, cached.cache_refresh(key))
         if value is None or value["by"] != self.name or value["begun"] < began:
@@ -263,7 +262,7 @@ class Worker:
             is_kept = await cached(key) == value
         except Unlucky:
             return
-        if is_kept and before[0] and self.contact(cached) == before:
+        if is_kept:
             self.requests += 1
             self.report(
                 "change",
@@ -274,11 +273,7 @@ class Worker:
                 id=self.requests,
                 version=None,
             )
-            self.report("settled", id=self.requests)
-
-    def contact(self, cached: Any) -> tuple[Any, ...]:
-        stats = cached.cache_stats()
-        return stats.tier_up, stats.tier_errors, stats.tier_refused, self.turns
+            self.start(self.settle(cached, self.requests))
 
     async def block(self, _: str, __: int) -> None:
         time.sleep(self.chance.uniform(0, 1.5 * LEASE))  # noqa: ASYNC251

@@ -159,8 +159,12 @@ class TieredCache(TimedCache):
     # Changes made here
 
     def invalidate(self, key: Hashable) -> bool:
-        self._tell(Change((self.name, self.hash_of(key)), self.origin, new_token()))
+        self.change(self.hash_of(key), new_token())
         return super().invalidate(key)
+
+    def change(self, hash_: str, version: str) -> None:
+        """Drop the value of an entry on the server and in all other processes."""
+        self._tell(Change((self.name, hash_), self.origin, version))
 
     def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:  # noqa: ARG002
         raise RuntimeError(
