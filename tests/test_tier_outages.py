@@ -435,6 +435,24 @@ async def test_full_server_raises_into_no_call_F7(
     assert caplog.records == []
 
 
+async def test_nobody_waits_for_a_result_that_a_full_server_cannot_keep_F7(
+    process: Make, full: Server
+) -> None:
+    async def work(key: int) -> str:
+        return await gate if key else "before"
+
+    gate = asyncio.get_running_loop().create_future()
+    load, runs = process(full.url, work=work)
+    other, others = process(full.url, work=work)
+    async with redis.asyncio.Redis(port=full.port) as client:
+        await load(0)
+        await fill(client)
+        calls = asyncio.gather(load(1), other(1))
+        await until(lambda: 1 in runs and 1 in others)
+        gate.set_result("made by each")
+        assert await calls == ["made by each"] * 2
+
+
 async def test_full_server_is_told_of_invalidations_and_of_clearing_F5(
     process: Make, full: Server
 ) -> None:
@@ -768,6 +786,23 @@ async def test_value_that_was_invalidated_in_an_outage_is_not_read_F5(
     await asyncio.sleep(0.05)
     proxy.release()
     assert await asked == "1#2"
+
+
+async def test_refresh_in_an_outage_ends_the_old_value_F5(
+    process: Make, proxy: Proxy, lasting: Server
+) -> None:
+    load, _ = process(proxy.url)
+    other, others = process(lasting.url)
+    assert await load(1) == await other(1) == "1#1"
+    proxy.break_off()
+    await until(lambda: not is_up(load))
+    assert await load.cache_refresh(1) == "1#2"
+    assert await load(1) == "1#2"
+    proxy.mend()
+    await asyncio.wait_for(load.cache_settled(), 15)
+    await until(lambda: not other.cache_contains(1))
+    assert await other(1) == "1#1"
+    assert others == [1]
 
 
 async def test_clearing_in_an_outage_is_told_F7(

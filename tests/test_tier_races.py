@@ -250,6 +250,21 @@ async def test_a_refresh_that_joins_a_call_is_not_content_with_what_was_stored_C
     assert await eventually(lambda: not other.cache_contains(1))
 
 
+async def test_a_refresh_that_joins_a_run_before_it_begins_is_told_to_all_C6_F5(
+    twins: Twins,
+) -> None:
+    options = {"ttl": 0.2, "stale_while_revalidate": 60}
+    one = twins.returning("new", **options)
+    other = twins.returning("old", **options)
+    assert await other(1) == await one(1) == "old"
+    await asyncio.sleep(0.25)
+    call = asyncio.ensure_future(one(1))  # begins a run in the background
+    refresh = asyncio.ensure_future(one.cache_refresh(1))
+    assert await call == "old"
+    assert await refresh == "new"
+    assert await eventually(lambda: not other.cache_contains(1))
+
+
 async def test_a_refresh_that_waits_for_one_that_fails_runs_itself_C6_F10(
     twins: Twins,
 ) -> None:
@@ -313,3 +328,43 @@ async def test_a_refresh_is_found_when_the_server_has_lost_the_generation_F5(
     await one.function.cache_refresh(2)
     assert await other.function(2) == 2
     assert other.runs == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("new", "options"),
+    [
+        ("not for long", {"ttl": lambda value: 60 if value == "old" else 0}),
+        ("not to be stored", {"ttl": lambda value: 60 if value == "old" else None}),
+        ("too large" * 1000, {}),
+    ],
+)
+async def test_a_refresh_whose_result_is_not_stored_ends_the_old_value_C6_F5(
+    twins: Twins, new: str, options: dict[str, Any]
+) -> None:
+    one = twins.returning(new, tier=twins.tier(max_bytes=1000), **options)
+    other, third = (
+        twins.returning("old", **options),
+        twins.returning("old again", **options),
+    )
+    assert await other(1) == await one(1) == "old"
+    assert await one.cache_refresh(1) == new
+    await one.cache_settled()
+    assert await eventually(lambda: not other.cache_contains(1))
+    assert await third(1) == "old again"
+
+
+async def test_a_refresh_that_fails_leaves_the_old_value_to_all_C6_C11(
+    twins: Twins,
+) -> None:
+    options = {"error_ttl": {LookupError: 60}}
+    one, other = (
+        twins.returning(LookupError("down"), **options),
+        twins.counted(**options),
+    )
+    third = twins.counted(**options)
+    await other.function(1)
+    with pytest.raises(LookupError):
+        await one.cache_refresh(1)
+    assert await third.function(1) == 1
+    assert third.runs == []
+    assert other.function.cache_contains(1)

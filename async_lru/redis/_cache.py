@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Hashable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from async_lru._cache import Cache
 from async_lru._runs import CALL, REFRESH, Function, Purpose, Run, current_run
@@ -42,6 +42,8 @@ class TieredCache(TimedCache):
         )
         #: What becomes of the results of runs that are about to end.
         self._outcomes: WeakKeyDictionary[Run, Outcome] = WeakKeyDictionary()
+        #: Runs that a refresh has joined.
+        self._refreshed: WeakSet[Run] = WeakSet()
         #: The loads of runs in flight.
         self._loads: WeakKeyDictionary[Run, Load] = WeakKeyDictionary()
         tier.register(self)
@@ -98,7 +100,7 @@ class TieredCache(TimedCache):
         if not self._shares:  # caching is disabled
             return await self._function(*args, **kwargs)
         load = self._loads[run] = Load(self, run, self.hash_of(run.key))
-        if refresh:
+        if refresh or run in self._refreshed:
             load.refresh()
         try:
             return await load.execute(self._function, args, kwargs)
@@ -115,6 +117,7 @@ class TieredCache(TimedCache):
     ) -> "tuple[Run, Future[Any]]":
         run, waiter = super().ask(key, args, kwargs, purpose=purpose)
         if purpose is REFRESH:
+            self._refreshed.add(run)  # it may not have begun to load
             load = self._loads.get(run)
             if load is not None:  # it may be about to accept the server's value
                 load.refresh()
@@ -158,10 +161,12 @@ class TieredCache(TimedCache):
     # Changes made here
 
     def invalidate(self, key: Hashable) -> bool:
-        self._queue_change(
-            Change((self.name, self.hash_of(key)), self.sender_id, new_token())
-        )
+        self.change(self.hash_of(key), new_token())
         return super().invalidate(key)
+
+    def change(self, hash_: str, version: str) -> None:
+        """Drop the value of an entry on the server and in all other processes."""
+        self._queue_change(Change((self.name, hash_), self.sender_id, version))
 
     def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:  # noqa: ARG002
         raise RuntimeError(

@@ -215,6 +215,7 @@ class Load:
         # What happened before contact was back has not been heard.
         has_missed = link.is_up and not was_up
         self._record_outcome(-inf if has_missed else min(end, now + LOCAL_TTL))
+        self._end_old_value()
         return value
 
     async def _call_with_lease(
@@ -263,9 +264,15 @@ class Load:
         packed = cache.tier.codec.pack(value, cache.name)
         if packed is None or not now < end < inf or not self._run.joinable:
             await self._release(link, keys)
+            self._end_old_value()
         else:
             end = await self._send(link, keys, packed, end, renewal)
         self._record_outcome(end)
+
+    def _end_old_value(self) -> None:
+        """Called when the result is not stored: after a refresh, nobody gets an older one."""
+        if self._refreshes and self._run.joinable:
+            self._cache.change(self._hash, self._token)
 
     async def _send(
         self, link: Link, keys: EntryKeys, packed: bytes, end: float, renewal: "Renewal"
@@ -290,10 +297,12 @@ class Load:
         except UnavailableError:
             cache.count("errors")
             await self._release(link, keys)
+            self._end_old_value()
             return min(end, now + LOCAL_TTL)
         if stored:
             return end
         cache.count("refused")
+        self._end_old_value()
         return -inf
 
     async def _store_failure(
@@ -302,7 +311,8 @@ class Load:
         """Store a failure that is to be kept; return False if this one is not."""
         cache = self._cache
         packed = pack_failure(error, cache.failures_kept)
-        if packed is None or not self._run.joinable:
+        # A refresh that fails leaves the old value alone.
+        if packed is None or not self._run.joinable or self._refreshes:
             return False
         end = cache.time() + cache.failures_kept[type(error)]
         end = await self._send(link, keys, packed, end, renewal)

@@ -100,7 +100,8 @@ def _script(text: str) -> Script:
 
 #: Returns the value and its remaining milliseconds; or the remaining milliseconds of
 #: another run's lease, after marking that a run waits; or nothing if the caller now has the
-#: lease. What is not a string, or never expires, is not ours, and is deleted.
+#: lease. What is not a string, or never expires, is not ours, and is deleted. A full server
+#: refuses the lease: it could not keep the value either, so nobody should wait for one.
 #: Keys: value, lease. Arguments: token, milliseconds, "1" if a value is no answer.
 ACQUIRE: Final = _script("""
 local value = redis.pcall('GET', KEYS[1])
@@ -120,7 +121,6 @@ if type(lease) == 'string' and string.find(lease, '^%x+%+?$') then
     return left
   end
 end
-redis.call('DEL', KEYS[2])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return false
 """)
