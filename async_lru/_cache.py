@@ -381,16 +381,19 @@ class Cache:
         loop = self.enter_loop()
         with self.lock:
             dropped = self.bind(loop)
-            run = self._pop_run(key)
-            former: Any = None
-            if held is MISSING:
-                former = self.remove_held(key)
-            elif self._shares:
-                former = self.put_held(key, held, None)
+            replaced = self.replace(key, held)
         disown(dropped)
-        if run is not None:
-            run.disown()
-        del dropped, former
+        disown(replaced)
+
+    def replace(self, key: Hashable, held: Any) -> Any:
+        """Replace the value and the run; return what to drop without the lock."""
+        run = self._pop_run(key)
+        former: Any = None
+        if held is MISSING:
+            former = self.remove_held(key)
+        elif self._shares:
+            former = self.put_held(key, held, None)
+        return former, [] if run is None else [run]
 
     async def refresh(
         self, key: Hashable, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -475,7 +478,7 @@ class Cache:
 
 
 def disown(dropped: Any) -> None:
-    """End the dropped runs that no call waits for; *dropped* is from ``_start_over``."""
+    """End the runs that no call waits for among the values and runs in *dropped*."""
     if dropped is not None:
         for run in dropped[1]:
             run.disown()

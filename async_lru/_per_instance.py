@@ -189,7 +189,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         total = self._totals_of_gone
         for cache in self._all():
             total = total.plus(stats_of(cache))
-        return total
+        return total._replace(tier_up=self._cache.tier_up)
 
     def cache_memory(self) -> int | None:
         sizes = [memory_of(cache) for cache in self._all()]

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakKeyDictionary, WeakSet
 
-from async_lru._cache import Cache
+from async_lru._cache import Cache, disown
 from async_lru._runs import CALL, REFRESH, Function, Purpose, Run, current_run
 from async_lru._shared import SharedStaleCache, SharedTimedCache
 from async_lru._stale import StaleCache
@@ -21,6 +21,10 @@ from ._versions import EntryVersions
 
 if TYPE_CHECKING:
     from ._hub import Hub
+
+
+#: What is no reason to drop a value.
+_NO_CHANGE: Final = (MessageKind.RELEASED, MessageKind.FAILED)
 
 
 class TieredCache(TimedCache):
@@ -46,6 +50,7 @@ class TieredCache(TimedCache):
         self._refreshed: WeakSet[Run] = WeakSet()
         #: The loads of runs in flight.
         self._loads: WeakKeyDictionary[Run, Load] = WeakKeyDictionary()
+        self._has_closed = False
         tier.register(self)
 
     @property
@@ -123,6 +128,11 @@ class TieredCache(TimedCache):
                 load.refresh()
         return run, waiter
 
+    def runs_of(self, hash_: str) -> list[Run]:
+        """Return the runs in flight of an entry. Can be called from any thread."""
+        loads = list(self._loads.items())
+        return [run for run, load in loads if load.hash == hash_]
+
     def record_outcome(self, run: Run, outcome: Outcome) -> None:
         """Record what becomes of the result of a run that is about to end."""
         self._outcomes[run] = outcome
@@ -130,27 +140,48 @@ class TieredCache(TimedCache):
     def run_succeeded(
         self, run: Run, held: Any, seconds: float, loads: int = 1
     ) -> None:
-        outcome = self._outcomes.pop(run, None)
+        outcome = self._outcomes.get(run)
         if outcome is None:
             TimedCache.run_succeeded(self, run, held, seconds, loads)
             return
-        with self.lock:
-            is_current = self.runs.get(run.key) is run
-            held = self.hold(held, outcome.end, self.time()) if is_current else MISSING
-            if is_current and held is not MISSING:
-                self._versions.add(outcome.hash, run.key, outcome.version)
+        try:
+            if self.runs.get(run.key) is run:
+                held = self.hold(held, outcome.end, self.time())
             Cache.run_succeeded(self, run, held, outcome.seconds, outcome.loads)
+        finally:
+            self._outcomes.pop(run, None)
 
     def run_failed(self, run: Run, error: BaseException, failures: int = 1) -> None:
         outcome = self._outcomes.get(run)
+        if outcome is not None:
+            failures = outcome.loads
         try:
-            with self.lock:
-                if outcome is not None:
-                    self._versions.add(outcome.hash, run.key, outcome.version)
-                    failures = outcome.loads
-                super().run_failed(run, error, failures)
+            super().run_failed(run, error, failures)
         finally:
             self._outcomes.pop(run, None)
+
+    def put_held(self, key: Hashable, held: Any, run: Run | None) -> Any:
+        dropped = super().put_held(key, held, run)
+        outcome = None if run is None else self._outcomes.get(run)
+        if dropped is None or outcome is None:
+            return dropped
+        return dropped, self._record_version(outcome.hash, key, outcome.version)
+
+    def _record_version(self, hash_: str, key: Hashable, version: str) -> Any:
+        """Record the version of a value; return what is dropped instead of it.
+
+        Unequal keys may have one entry, such as two objects that are not a number. Only
+        the last has a value, since messages tell of the entry.
+        """
+        former = self._versions.get(hash_)
+        self._versions.add(hash_, key, version)
+        if former is None or former.key is key or former.key == key:
+            return None
+        return self.remove_held(former.key)
+
+    def clear_held(self) -> Any:
+        self._versions.clear()
+        return super().clear_held()
 
     def count(self, what: str) -> None:
         """Increment one of the counters of the tier, such as "hits"."""
@@ -166,7 +197,7 @@ class TieredCache(TimedCache):
 
     def change(self, hash_: str, version: str) -> None:
         """Drop the value of an entry on the server and in all other processes."""
-        self._queue_change(Change((self.name, hash_), self.sender_id, version))
+        self._tell_others(Change((self.name, hash_), self.sender_id, version))
 
     def invalidate_where(self, predicate: Callable[..., object]) -> NoReturn:  # noqa: ARG002
         raise RuntimeError(
@@ -175,36 +206,54 @@ class TieredCache(TimedCache):
         )
 
     def clear(self) -> None:
-        self._queue_change(Change((self.name, None), self.sender_id, new_token()))
+        self._tell_others(Change((self.name, None), self.sender_id, new_token()))
         super().clear()
 
     def put(self, key: Hashable, held: Any) -> None:
         hash_ = self.hash_of(key)
-        now = self.clock_of(self.enter_loop())()
+        loop = self.enter_loop()
+        now = self.clock_of(loop)()
         end = self.end_of(held, now)
         packed = self.tier.codec.pack(held, self.name)
         if not self.tier.is_up:
             end = min(end, now + LOCAL_TTL)
         if not now < end < inf:
             packed = None
-        version = new_token()
-        self._queue_change(
-            Change((self.name, hash_), self.sender_id, version, packed, end - now)
+        change = Change(
+            (self.name, hash_), self.sender_id, new_token(), packed, end - now
         )
         with self.lock:
-            self._versions.add(hash_, key, version)
-            Cache.put(self, key, self.hold(held, end, now))
+            dropped = self.bind(loop)
+            replaced = self.replace(key, self.hold(held, end, now))
+            other = self._record_version(hash_, key, change.version)
+            if self._shares:
+                self.tier.pending.add(change)
+        if self._shares:
+            self._announce(change)
+        disown(dropped)
+        disown(replaced)
+        del dropped, replaced, other
 
-    def _queue_change(self, change: Change) -> None:
-        if self._shares and not self.closed:
+    def _tell_others(self, change: Change) -> None:
+        """Tell all others of a change."""
+        if self._shares and not self._has_closed:
             self.tier.pending.add(change)
-            self.tier.wake()
+            self._announce(change)
+
+    def _announce(self, change: Change) -> None:
+        """Tell other caches of this function here at once, and others by the server."""
+        _, hash_ = change.target
+        kind = MessageKind.CLEARED if hash_ is None else MessageKind.CHANGED
+        self.tier.dispatch(
+            Message(kind, self.sender_id, change.version, "", hash_ or "*", self.name)
+        )
+        self.tier.wake()
 
     # Changes made elsewhere
 
     def on_message(self, message: Message) -> None:
         """Drop the values that *message* makes outdated."""
-        if message.sender_id == self.sender_id or message.kind is MessageKind.RELEASED:
+        if message.sender_id == self.sender_id or message.kind in _NO_CHANGE:
             return
         if message.kind is MessageKind.CLEARED:
             self.drop_values()
@@ -245,7 +294,13 @@ class TieredCache(TimedCache):
 
     async def close(self, *, wait: bool) -> None:
         await super().close(wait=wait)
-        await self.tier.on_close(self)
+        await self.tier.settle(self)
+        self._has_closed = True
+        await self.tier.close_unused_links()
+
+    def reset(self) -> None:
+        self._has_closed = False
+        super().reset()
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Become separate from the parent's cache, and connect when called."""

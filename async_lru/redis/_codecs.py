@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final, NamedTuple, cast
 
 #: Marks of a result and of a failure, in front of its bytes.
@@ -92,6 +93,8 @@ def pack_failure(
         packed = to_json(parts)
         if not is_same(parts, json.loads(packed)):
             return None
+        if not _have_same_fields(error, _failure_of(parts, failures)):
+            return None
     except (TypeError, ValueError, RecursionError):
         return None
     return _FAILURE + packed
@@ -105,6 +108,20 @@ def _failure_of(parts: Any, failures: Mapping[type[Exception], float]) -> BaseEx
     error.args = tuple(parts["args"])
     vars(error).update(parts["attributes"])
     return error
+
+
+def _have_same_fields(one: BaseException, other: BaseException) -> bool:
+    """Return whether two failures of one type have the same in all slots."""
+    names = [
+        name
+        for base in type(one).__mro__
+        for name, attribute in vars(base).items()
+        if isinstance(attribute, (GetSetDescriptorType, MemberDescriptorType))
+        and not name.startswith("__")
+    ]
+    return all(
+        is_same(getattr(one, name, None), getattr(other, name, None)) for name in names
+    )
 
 
 def _name_of(kind: type) -> str:

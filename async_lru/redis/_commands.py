@@ -39,6 +39,11 @@ CONNECTION_ERRORS: Final = (
 )
 
 
+#: Errors of one command, after which the server is still there. Text cannot be read from
+#: bytes by a client that decodes answers.
+_REFUSALS: Final = (ResponseError, MaxConnectionsError, UnicodeDecodeError)
+
+
 class Commands:
     """Sends scripts to the server while there is contact.
 
@@ -134,7 +139,7 @@ class Commands:
             raise
         except Exception as caught:  # noqa: BLE001  # whatever it is, there is no answer
             error = caught
-            refuses = isinstance(error, (ResponseError, MaxConnectionsError))
+            refuses = isinstance(error, _REFUSALS)
             if not refuses and client is self._client:
                 self._lose_contact(error)
         finally:

@@ -83,7 +83,7 @@ class Generations:
             self._known[message.function] = message.generation
             self.epoch += 1
             return message
-        if known in (None, message.generation):
+        if known in (None, message.generation) or message.kind is MessageKind.RELEASED:
             return message
         # Either the server lost the known generation and a process began a new one, which
         # no message announces, or this message is late. We cannot know which.

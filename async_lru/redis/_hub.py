@@ -15,6 +15,8 @@ from ._protocol import Keyspace, Message
 from ._waiting import wait_or_cancel
 
 if TYPE_CHECKING:
+    from async_lru._runs import Run
+
     from ._cache import TieredCache
 
 
@@ -91,6 +93,11 @@ class Hub:
             if cache.name == message.function:
                 cache.on_message(message)
 
+    def runs_of(self, function: str, hash_: str) -> "list[Run]":
+        """Return the runs in flight of an entry here. Can be called from any thread."""
+        caches = [cache for cache in self._all_caches() if cache.name == function]
+        return [run for cache in caches for run in cache.runs_of(hash_)]
+
     def drop_values(self, loop: AbstractEventLoop) -> None:
         """Drop all values that may answer calls in *loop*."""
         for cache in self._all_caches():
@@ -104,14 +111,19 @@ class Hub:
                 del self._links[link.loop]
         if not any(other.is_up for other in self._all_links()):
             self.drop_values(link.loop)
+        if self.pending.is_awaited():  # what it could not send
+            self.wake()
 
-    async def on_close(self, cache: "TieredCache") -> None:
-        """Let the changes of a closed cache settle, and close links that no cache needs."""
+    async def settle(self, cache: "TieredCache") -> None:
+        """Wait until the changes of *cache* are acknowledged, but not for an outage."""
         if cache.tier_up:
             try:
                 await wait_or_cancel(cache.settled(), 3 * self.timeout)
             except TimeoutError:
                 pass
+
+    async def close_unused_links(self) -> None:
+        """Close the links if all caches are closed."""
         if all(other.closed for other in self._all_caches()):
             here = self._links.get(asyncio.get_running_loop())
             for link in self._all_links():

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Collection, Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from async_lru._loops import call_soon_in
@@ -52,7 +53,8 @@ class Link:
         self._was_down = False
         self._heard_at = 0.0
         self._failure: Future[BaseException] = loop.create_future()
-        self._task = loop.create_task(self._stay_connected())
+        # Not in the context of the call that happens to be the first.
+        self._task = Context().run(loop.create_task, self._stay_connected())
 
     @property
     def is_up(self) -> bool:
@@ -113,13 +115,17 @@ class Link:
                 self._tier.pending.turn_puts_into_invalidations()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
-            await wait_or_cancel(self.outbox.flush(), CONNECT_TIMEOUT)
-            await wait_or_cancel(self.outbox.release_deferred(), CONNECT_TIMEOUT)
+            # Both take as long as it takes, but no command more than a timeout.
+            await self.outbox.flush()
+            await self.outbox.release_deferred()
+            # A server that is too slow for calls is not up.
+            await wait_or_cancel(client.ping(), self._tier.timeout)
             self._mark_up()
             tasks.append(self._start(self.outbox.flush_forever()))
             try:
                 raise await self._failure
             except asyncio.CancelledError:
+                self.closed = True
                 # Cancelled runs still release their leases.
                 await wait_without_cancelling(
                     self.watches.emptied(), self._tier.timeout
@@ -127,6 +133,9 @@ class Link:
                 raise
         except GeneratorExit:  # pragma: no cover  # nothing can be awaited any more
             is_freed = True
+            raise
+        except asyncio.CancelledError:
+            self.closed = True  # further changes need another link
             raise
         finally:
             self.commands.disable()
@@ -248,9 +257,11 @@ class Link:
 
     def close_soon(self) -> None:
         """Close the link soon. Can be called from any thread."""
+        self.closed = True
         call_soon_in(self.loop, self._task.cancel)
 
     async def close(self) -> None:
         """Close the link, and return when nothing of it is left running."""
+        self.closed = True
         self._task.cancel()
         await asyncio.wait([self._task])

@@ -5,6 +5,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from async_lru._deadlock import waits_for
 from async_lru._runs import Function, Run
 
 from ._codecs import UnreadableError, pack_failure
@@ -57,7 +58,7 @@ class Load:
     def __init__(self, cache: "TieredCache", run: Run, hash_: str) -> None:
         self._cache = cache
         self._run = run
-        self._hash = hash_
+        self.hash = hash_
         self._token = new_token()
         self._watch = Watch(cache.name, hash_, cache.sender_id, self._on_change)
         self._is_running = False
@@ -108,7 +109,7 @@ class Load:
             raise UnavailableError
         has_waited = False
         while True:
-            if cache.tier.pending.has_changes_of_entry(cache.name, self._hash):
+            if cache.tier.pending.has_changes_of_entry(cache.name, self.hash):
                 await self._settle(link)
             self._watch.reset()
             asked = cache.time()
@@ -124,6 +125,8 @@ class Load:
                     return keys
                 # It may have been cleared, and then nobody reads these keys: ask again.
             elif isinstance(reply, int):
+                if self._is_awaited_by_another():
+                    raise UnavailableError
                 if not has_waited:
                     cache.count("waits")
                 has_waited = True
@@ -133,13 +136,26 @@ class Load:
                 if found is not None:
                     return found
 
+    def _is_awaited_by_another(self) -> bool:
+        """Return whether a run of this entry in another cache here waits for this run.
+
+        That one may have the lease, and would wait for itself.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        tier = self._cache.tier
+        return any(
+            run is not self._run and waits_for(run, (self._run, task))
+            for run in tier.runs_of(self._cache.name, self.hash)
+        )
+
     async def _acquire(self, link: Link) -> tuple[EntryKeys, Any]:
         """Ask for the value or the lease; return the keys and the answer."""
         cache = self._cache
         if self._refreshes:  # all must find the result of a refresh
             await link.generations.fetch(cache.name)
         self._generation, keys = await link.generations.entry_keys(
-            cache.name, self._hash
+            cache.name, self.hash
         )
         lease = int(cache.tier.lease * 1000)
         wanted = "0" if self._any_value else "1"
@@ -168,7 +184,7 @@ class Load:
         cache.tier.wake()
         try:
             await wait_or_cancel(
-                cache.tier.pending.wait_for_entry(cache.name, self._hash),
+                cache.tier.pending.wait_for_entry(cache.name, self.hash),
                 cache.tier.timeout,
             )
         except TimeoutError:  # pragma: no cover  # the link usually notices first
@@ -193,7 +209,7 @@ class Load:
             self._any_value = False
             return None
         cache.count("hits")
-        cache.record_outcome(self._run, Outcome(self._hash, version, end, loads=0))
+        cache.record_outcome(self._run, Outcome(self.hash, version, end, loads=0))
         return found
 
     # Running the function
@@ -251,7 +267,7 @@ class Load:
         return value
 
     def _record_outcome(self, end: float) -> None:
-        outcome = Outcome(self._hash, self._token, end, 1, self._seconds)
+        outcome = Outcome(self.hash, self._token, end, 1, self._seconds)
         self._cache.record_outcome(self._run, outcome)
 
     async def _store(
@@ -266,20 +282,26 @@ class Load:
             await self._release(link, keys)
             self._end_old_value()
         else:
-            end = await self._send(link, keys, packed, end, renewal)
+            message = self._message(MessageKind.STORED)
+            end = await self._send(link, keys, packed, end, message, renewal)
         self._record_outcome(end)
 
     def _end_old_value(self) -> None:
         """Called when the result is not stored: after a refresh, nobody gets an older one."""
         if self._refreshes and self._run.joinable:
-            self._cache.change(self._hash, self._token)
+            self._cache.change(self.hash, self._token)
 
-    async def _send(
-        self, link: Link, keys: EntryKeys, packed: bytes, end: float, renewal: "Renewal"
+    async def _send(  # noqa: PLR0917
+        self,
+        link: Link,
+        keys: EntryKeys,
+        packed: bytes,
+        end: float,
+        message: Message,
+        renewal: "Renewal",
     ) -> float:
         """Store a result on the server; return when it expires in the first tier."""
         cache = self._cache
-        message = self._message(MessageKind.STORED)
         left = await renewal.left()
         now = cache.time()
         try:
@@ -315,7 +337,8 @@ class Load:
         if packed is None or not self._run.joinable or self._refreshes:
             return False
         end = cache.time() + cache.failures_kept[type(error)]
-        end = await self._send(link, keys, packed, end, renewal)
+        message = self._message(MessageKind.FAILED)
+        end = await self._send(link, keys, packed, end, message, renewal)
         self._record_outcome(end)
         return True
 
@@ -334,7 +357,7 @@ class Load:
     def _message(self, kind: MessageKind) -> Message:
         cache = self._cache
         return Message(
-            kind, cache.sender_id, self._token, self._generation, self._hash, cache.name
+            kind, cache.sender_id, self._token, self._generation, self.hash, cache.name
         )
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ._generations import Generations
     from ._pending import Change, Pending
 
+#: How many changes are sent at a time; others need room for their commands, too.
+SENT_AT_ONCE: Final = 16
+
 #: The most leases to release when contact is back; the others expire.
 MAX_UNRELEASED: Final = 1000
 
@@ -52,7 +55,7 @@ class Outbox:
 
     async def flush(self) -> None:
         """Send pending changes to the server until none is left."""
-        while changes := self._pending.take():
+        while changes := self._pending.take(SENT_AT_ONCE):
             tasks = [self._commands.start(self._send(change)) for change in changes]
             try:
                 await asyncio.wait(tasks)

@@ -63,7 +63,12 @@ class Change:
 
     def add_waiter(self, waiter: "Future[None]") -> None:
         """Wake *waiter*, in its loop, when the change is acknowledged."""
+        self._waiters = [other for other in self._waiters if not other.done()]
         self._waiters.append(waiter)
+
+    def is_awaited(self) -> bool:
+        """Return whether anybody waits for it."""
+        return any(not waiter.done() for waiter in self._waiters)
 
     def take_waiters(self, other: "Change") -> None:
         """Take over the waiters of *other*, which this change supersedes."""
@@ -108,13 +113,13 @@ class Pending:
             for change in self._changes.values():
                 change.turn_into_invalidation()
 
-    def take(self) -> list[Change]:
-        """Return the changes that can be sent now, clearings first."""
+    def take(self, most: int) -> list[Change]:
+        """Return at most *most* changes that can be sent now, clearings first."""
         with self._lock:
             free = [c for t, c in self._changes.items() if not self._must_wait(t)]
             clearings = [c for c in free if c.target[1] is None]
-            if clearings:  # later changes need the new generation
-                free = clearings
+            # Changes made after a clearing need the new generation.
+            free = (clearings or free)[:most]
             for change in free:
                 self._in_flight[change.target] = self._changes.pop(change.target)
             return free
@@ -163,8 +168,13 @@ class Pending:
         """Return when all changes of an entry so far are acknowledged."""
         with self._lock:
             waiters = _waiters_for(self._of_entry(function, hash_))
-        for waiter in waiters:
-            await waiter
+        await _wait_for_all(waiters)
+
+    def is_awaited(self) -> bool:
+        """Return whether anybody waits for a change to be acknowledged."""
+        with self._lock:
+            changes = [*self._changes.values(), *self._in_flight.values()]
+        return any(change.is_awaited() for change in changes)
 
     def has_changes_of_function(self, function: str) -> bool:
         """Return whether any change of a function is not acknowledged yet."""
@@ -183,8 +193,7 @@ class Pending:
         """Return when all changes of a function so far are acknowledged."""
         with self._lock:
             waiters = _waiters_for(self._of_function(function))
-        for waiter in waiters:
-            await waiter
+        await _wait_for_all(waiters)
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Leave pending changes to the parent."""
@@ -200,6 +209,15 @@ def _waiters_for(changes: "Iterable[Change]") -> "list[Future[None]]":
         change.add_waiter(waiter)
         waiters.append(waiter)
     return waiters
+
+
+async def _wait_for_all(waiters: "list[Future[None]]") -> None:
+    try:
+        for waiter in waiters:
+            await waiter
+    finally:
+        for waiter in waiters:
+            waiter.cancel()  # those that are done stay so, the others are forgotten
 
 
 def _wake(waiter: "Future[None]") -> None:

@@ -52,6 +52,8 @@ class MessageKind(Enum):
 
     #: A run has stored its result.
     STORED = "s"
+    #: A run has stored its failure, which is no reason to drop an older value.
+    FAILED = "f"
     #: A run has ended without storing a result.
     RELEASED = "r"
     #: The entry was invalidated or put.

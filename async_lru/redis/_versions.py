@@ -40,6 +40,11 @@ class EntryVersions:
             else:
                 del self._versions[oldest]
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._versions.clear()
+        self._hashes.clear()
+
     def get(self, hash_: str) -> EntryVersion | None:
         """Return the version of an entry, whose value may be gone, or None."""
         return self._versions.get(hash_)
