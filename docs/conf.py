@@ -21,7 +21,8 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build"]
+# changes.rst includes the changes to come.
+exclude_patterns = ["_build", "_next.rst"]
 nitpicky = True
 nitpick_ignore_regex = [
     # Type variables, and what only checkers see.
@@ -40,6 +41,8 @@ autodoc_member_order = "bysource"
 # api.rst writes the signatures out: those of overloads and generic wrappers say little.
 autodoc_typehints = "none"
 python_maximum_signature_line_length = 88
+# The column of contents is too narrow for AlruCacheWrapper.cache_invalidate_where().
+toc_object_entries_show_parents = "hide"
 autodoc_default_options = {"members": True}
 
 # Python's own inventory is kept here, for builds without a network.
