@@ -67,10 +67,11 @@ def arrow(start: int, end: int, y: int, step: dict[str, Any]) -> list[str]:
     """Return an arrow with its text above it."""
     kind = "later" if step["arrow"] == "-->" else "now"
     back = 8 if end > start else -8
+    middle, text = (start + end) // 2, escape(step["text"])
     return [
         f'<line class="{kind}" x1="{start}" y1="{y}" x2="{end - back}" y2="{y}"/>',
         f'<polygon points="{end},{y} {end - back},{y - 4} {end - back},{y + 4}"/>',
-        f'<text x="{(start + end) // 2}" y="{y - 7}">{escape(step["text"])}</text>',
+        f'<text class="label" x="{middle}" y="{y - 7}">{text}</text>',
     ]
 
 
