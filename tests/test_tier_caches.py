@@ -567,6 +567,24 @@ def test_a_loop_for_each_job_is_served_by_the_second_tier_E1(
     asyncio.run(twins.close())
 
 
+def test_a_job_sees_what_was_changed_between_jobs_F5(
+    server: Server, namespace: str
+) -> None:
+    twins = Twins(server.url, namespace)
+    function, runs = twins.counted(shared=True)
+    other, _ = twins.counted(shared=True)
+
+    async def change() -> None:
+        other.cache_put("changed", 1)
+        await other.cache_settled()
+
+    assert asyncio.run(function(1)) == 1
+    asyncio.run(change())
+    assert asyncio.run(function(1)) == "changed"
+    assert runs == [(1,)]
+    asyncio.run(twins.close())
+
+
 def test_a_loop_for_each_job_resets_a_cache_that_is_not_shared_A10(
     server: Server, namespace: str
 ) -> None:
