@@ -186,8 +186,9 @@ class Expiry:
         # In this order: if a signal handler disarms in between, no timer is believed to
         # be set.
         self._loop = loop
-        self._when = when
-        # The timer must keep neither the cache nor the context of this call alive.
+        # The timer must keep neither the cache nor the context of this call alive. Even
+        # when it is cancelled, it stays for a while, and a Deadline would keep its key.
+        self._when = when = float(when)
         self._timer = self._call_at(when, loop, _tick, _reference_to(self), loop)
 
     def _call_at(

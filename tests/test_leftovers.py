@@ -742,3 +742,20 @@ async def test_an_error_hidden_from_one_caller_keeps_none_of_its_values_B3_C8() 
     await steps()
     assert isinstance(kept, ValueError)
     assert held[0]() is None
+
+
+@needs_refcount
+async def test_cancelled_timer_keeps_no_key_B3() -> None:
+    class Key:
+        pass
+
+    @alru_cache(ttl=60)
+    async def function(key: Key) -> None: ...
+
+    key = Key()
+    await function(key)
+    function.cache_clear()
+    reference = weakref.ref(key)
+    del key
+    await asyncio.sleep(0)
+    assert reference() is None

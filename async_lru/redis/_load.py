@@ -2,6 +2,7 @@
 
 import asyncio
 from asyncio import AbstractEventLoop, TimerHandle
+from contextvars import Context
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -386,7 +387,7 @@ class Renewal:
         self._timer = self._set_timer(link.loop)
 
     def _set_timer(self, loop: AbstractEventLoop) -> TimerHandle:
-        return loop.call_later(self._lease / 3, self._renew)
+        return loop.call_later(self._lease / 3, self._renew, context=Context())
 
     def _renew(self) -> None:
         loop = self._link.loop

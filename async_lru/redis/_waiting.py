@@ -1,8 +1,9 @@
 """Waiting with a time limit."""
 
 import asyncio
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, Final
 
 
@@ -83,7 +84,11 @@ class Timer:
         self._left = 2
         self._is_last = False
         self._due = loop.time() + seconds - self._part
-        self._handle = loop.call_at(self._due, self._check)
+        self._handle = self._call_at_due()
+
+    def _call_at_due(self) -> TimerHandle:
+        # A cancelled timer stays for a while, and so would the context of a call.
+        return self._loop.call_at(self._due, self._check, context=Context())
 
     def _check(self) -> None:
         now = self._loop.time()
@@ -92,7 +97,7 @@ class Timer:
             self._left -= 1
             self._is_last = True
             self._due = now + (self._seconds if is_late else self._part)
-            self._handle = self._loop.call_at(self._due, self._check)
+            self._handle = self._call_at_due()
         else:
             self._callback()
 

@@ -1,0 +1,359 @@
+"""What strangers found in the second tier."""
+
+import asyncio
+import contextvars
+import gc
+import math
+import pickle
+import weakref
+from typing import Any
+
+import pytest
+import redis.asyncio
+from servers import Server
+from tier_support import (
+    PATIENCE,
+    SLOW,
+    Twins,
+    client,
+    eventually,
+    namespace,
+    server,
+    twins,
+)
+
+from async_lru import alru_cache
+from async_lru.redis import RedisTier
+from outages import proxied, until
+from conftest import needs_refcount
+
+__all__ = ("client", "namespace", "server", "twins")
+
+
+# What waits to be sent
+
+
+async def test_many_changes_leave_room_for_calls_F7(
+    server: Server, twins: Twins
+) -> None:
+    with proxied(server.port) as proxy:
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+        changed = twins.returning("value", tier=tier)
+        called = twins.returning("value", tier=tier, name="called")
+        await changed(0)
+        await called(0)
+        proxy.delay_down = 0.01
+        before = proxy.count(b"EVALSHA")
+        for key in range(400):
+            changed.cache_invalidate(key)
+        await asyncio.sleep(0)
+        assert await called(1) == "value"
+        assert proxy.count(b"EVALSHA") - before < 300
+        proxy.delay_down = 0
+        await asyncio.wait_for(changed.cache_settled(), PATIENCE)
+
+
+async def test_changes_are_told_by_the_next_link_when_all_tasks_were_cancelled_F5(
+    twins: Twins,
+) -> None:
+    one, other = twins.returning("new"), twins.returning("old")
+    assert await other(1) == await one(1) == "old"
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        if "Link" in repr(task):
+            task.cancel()
+    one.cache_invalidate(1)
+    await asyncio.wait_for(one.cache_settled(), PATIENCE)
+    await asyncio.wait_for(other.cache_settled(), PATIENCE)
+    assert await other(1) == "old"
+    assert await one(1) == "old"
+
+
+@pytest.mark.parametrize("turns", [1, 4, 8])
+async def test_cache_opened_while_its_link_closes_is_told_of_F5(
+    twins: Twins, turns: int
+) -> None:
+    one = twins.returning("value")
+    await one(1)
+    closing = asyncio.ensure_future(one.cache_close())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    one.cache_open()
+    one.cache_invalidate(1)
+    await asyncio.wait_for(one.cache_settled(), PATIENCE)
+    await closing
+
+
+async def test_changes_made_while_a_cache_closes_are_told_F5(twins: Twins) -> None:
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def load(key: int) -> str:
+        if key:
+            begun.set()
+            await end.wait()
+        return "value"
+
+    one, other = twins.cached(load), twins.returning("value")
+    assert await one(0) == await other(0) == "value"
+    run = asyncio.ensure_future(one(1))
+    await begun.wait()
+    closing = asyncio.ensure_future(one.cache_close(wait=True))
+    await asyncio.sleep(0)
+    one.cache_invalidate(0)
+    end.set()
+    await run
+    await closing
+    assert await eventually(lambda: not other.cache_contains(0))
+
+
+async def test_settling_that_is_given_up_leaves_nothing_F5(twins: Twins) -> None:
+    tier = RedisTier("redis://127.0.0.1:1", namespace=twins.namespace, timeout=0.01)
+    one = twins.returning("value", tier=tier)
+    await one(0)
+    for key in range(20):
+        one.cache_invalidate(key)
+    for _ in range(20):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(one.cache_settled(), 0.001)
+    gc.collect()
+    assert sum(type(each) is asyncio.Future for each in gc.get_objects()) < 100
+
+
+# What is heard
+
+
+async def test_all_caches_of_a_function_here_act_at_once_F5(twins: Twins) -> None:
+    tier = twins.tier()
+    one, other = twins.returning("old", tier=tier), twins.returning("new", tier=tier)
+    for change in (
+        lambda: one.cache_invalidate(1),
+        lambda: one.cache_put("put", 1),
+        one.cache_clear,
+    ):
+        await one(1)
+        await other(1)
+        assert other.cache_contains(1)
+        change()
+        assert not other.cache_contains(1)
+        await one.cache_settled()
+
+
+async def test_a_failure_elsewhere_leaves_stale_values_alone_C8_C11(
+    twins: Twins,
+) -> None:
+    options = {
+        "ttl": 0.2,
+        "stale_if_error": 60,
+        "error_ttl": {ValueError: 60},
+    }
+    outcomes = ["good"]
+
+    async def load(key: int) -> str:
+        await asyncio.sleep(0.05)
+        if not outcomes:
+            raise ValueError("down")
+        return outcomes.pop()
+
+    async def load_too(key: int) -> str:
+        return await load(key)
+
+    one, other = twins.cached(load, **options), twins.cached(load_too, **options)
+    assert await one(1) == await other(1) == "good"
+    await asyncio.sleep(0.25)
+    for _ in range(3):
+        assert await asyncio.gather(one(1), other(1)) == ["good", "good"]
+
+
+async def test_a_run_of_an_ended_generation_that_ends_drops_nothing_F2(
+    twins: Twins,
+) -> None:
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def load(key: str) -> str:
+        if key == "slow":
+            begun.set()
+            await end.wait()
+        return key
+
+    one, other = twins.cached(load), twins.returning("value")
+    run = asyncio.ensure_future(one("slow"))
+    await begun.wait()
+    waits = asyncio.ensure_future(other("slow"))
+    await eventually(lambda: other.cache_stats().tier_waits)
+    third = twins.returning("value")
+    await third("quick")
+    third.cache_clear()
+    await third.cache_settled()
+    assert await waits == "value"
+    assert await other("quick") == await third("quick")
+    end.set()
+    await run
+    await one("other")  # the release has been heard when its end is told
+    third.cache_invalidate("other")
+    await third.cache_settled()
+    assert await eventually(lambda: not one.cache_contains("other"))
+    assert other.cache_contains("quick")
+    assert third.cache_contains("quick")
+
+
+# Runs that wait
+
+
+async def test_run_that_the_holder_of_the_lease_waits_for_runs_alone_B5_F2(
+    twins: Twins,
+) -> None:
+    tier = twins.tier()
+
+    class Layer:
+        __qualname__ = "Layer"
+
+        def __init__(self, below: "Layer | None" = None) -> None:
+            self.below = below
+
+        @alru_cache(ttl=60, tier=tier, per_instance=True, ignore=("self",))
+        async def load(self, key: int) -> str:
+            return "deep" if self.below is None else await self.below.load(key)
+
+    twins.add(Layer.load)
+    top = Layer(Layer(Layer()))
+    assert await asyncio.wait_for(top.load(1), PATIENCE) == "deep"
+
+
+# Values and failures
+
+
+class Refusal(Exception):
+    __slots__ = ("code",)
+
+    def __init__(self, code: int) -> None:
+        super().__init__("refused")
+        self.code = code
+
+
+@pytest.mark.parametrize("error", [Refusal(404), ImportError("no", name="module")])
+async def test_failures_that_lose_a_slot_stay_local_C11(
+    twins: Twins, error: Exception
+) -> None:
+    options = {"error_ttl": {Refusal: 60, ImportError: 60}}
+    one = twins.returning(error, **options)
+    other = twins.counted(**options)
+    with pytest.raises(type(error)):
+        await one(1)
+    assert await other.function(1) == 1
+
+
+async def test_unequal_keys_of_one_entry_have_one_value_F5(twins: Twins) -> None:
+    one, other = twins.returning("value"), twins.returning("value")
+    nan, nan_too = math.nan, float("nan")
+    await one(nan)
+    await one(nan_too)
+    other.cache_invalidate(nan)
+    await other.cache_settled()
+    assert await eventually(
+        lambda: not (one.cache_contains(nan) or one.cache_contains(nan_too))
+    )
+
+
+async def test_client_that_cannot_decode_a_value_does_without_F7(
+    twins: Twins, server: Server
+) -> None:
+    def new_client() -> Any:
+        return redis.asyncio.Redis(port=server.port, decode_responses=True)
+
+    tier = RedisTier(
+        new_client,
+        namespace=twins.namespace,
+        encode=pickle.dumps,
+        decode=pickle.loads,
+        timeout=SLOW,
+    )
+    twin = RedisTier(
+        new_client,
+        namespace=twins.namespace,
+        encode=pickle.dumps,
+        decode=pickle.loads,
+        timeout=SLOW,
+    )
+    one, other = twins.counted(tier=tier), twins.counted(tier=twin)
+    for key in range(3):
+        assert await one.function(key) == await other.function(key) == key
+    stats = other.function.cache_stats()
+    assert stats.tier_up
+    assert stats.tier_errors == 3
+
+
+# What is kept alive, and what is told
+
+
+@needs_refcount
+async def test_link_keeps_the_context_of_no_call_B3(twins: Twins) -> None:
+    class Request:
+        pass
+
+    variable: contextvars.ContextVar[Request] = contextvars.ContextVar("variable")
+    one = twins.returning("value")
+
+    async def handle() -> "weakref.ref[Request]":
+        request = Request()
+        variable.set(request)
+        await one(1)
+        return weakref.ref(request)
+
+    request = await asyncio.create_task(handle())
+    await asyncio.sleep(0)
+    gc.collect()
+    assert request() is None
+
+
+@needs_refcount
+async def test_clearing_lets_keys_go_B3(twins: Twins) -> None:
+    class Key(str):
+        pass
+
+    one = twins.returning("value")
+    key = Key("key")
+    await one(key)
+    one.cache_clear()
+    await one.cache_settled()
+    reference = weakref.ref(key)
+    del key
+    await asyncio.sleep(0)
+    gc.collect()
+    assert reference() is None
+
+
+async def test_tier_up_of_instances_is_that_of_now_F11(
+    server: Server, twins: Twins
+) -> None:
+    with proxied(server.port) as proxy:
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+
+        class Service:
+            @alru_cache(ttl=60, tier=tier, per_instance=True, ignore=("self",))
+            async def load(self, key: int) -> int:
+                return key
+
+        twins.add(Service.load)
+        service = Service()
+        await service.load(1)
+        assert Service.load.cache_stats().tier_up
+        proxy.break_off()
+        await until(lambda: not Service.load.cache_stats().tier_up)
+        Service.load.cache_clear()
+        proxy.mend()
+        await until(lambda: Service.load.cache_stats().tier_up)
+
+
+async def test_server_too_slow_for_calls_is_not_up_F7_F11(
+    server: Server, twins: Twins, caplog: pytest.LogCaptureFixture
+) -> None:
+    with proxied(server.port) as proxy:
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.1)
+        proxy.delay_down = 0.4
+        one = twins.returning("value", tier=tier)
+        for key in range(12):
+            assert await one(key) == "value"
+            await asyncio.sleep(0.2)
+        assert not one.cache_stats().tier_up
+        assert len(caplog.records) == 1
+        proxy.delay_down = 0
+        await until(lambda: one.cache_stats().tier_up)
