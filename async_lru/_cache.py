@@ -64,7 +64,7 @@ class Cache:
         #: As it was passed, for ``cache_stats()``.
         self.ttl = ttl
         self._detaches = not cancel_abandoned
-        self.lock = RLock()
+        self.lock = self.new_lock()
         self.values = Values(maxsize, self.lock)
         self.runs: dict[Hashable, Run] = {}
         self._admissions = 0
@@ -79,6 +79,10 @@ class Cache:
         self._shares = maxsize != 0 and not is_disabled()
 
     # Methods that subclasses override
+
+    def new_lock(self) -> RLock:
+        """Return the lock of a new cache."""
+        return RLock()
 
     def is_live(self, held: Any) -> bool:  # noqa: ARG002
         """Return whether a stored value can still answer calls."""
@@ -471,7 +475,7 @@ class Cache:
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Forget the runs, threads and loops of the parent process."""
-        self.lock = RLock()
+        self.lock = self.new_lock()
         self.values.after_fork(self.lock)
         self.runs = {}
         self.in_flight = set()

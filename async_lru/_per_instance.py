@@ -196,8 +196,9 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         return None if None in sizes else sum(size or 0 for size in sizes)
 
     def cache_clear(self) -> None:
-        for cache in [self._cache, *self._all()]:
-            cache.clear()
+        self._cache.clear()
+        for cache in self._all():
+            Cache.clear(cache)  # a second tier has been told
         self._totals_of_gone = stats_of(self._cache)
 
     def _reset(self) -> None:

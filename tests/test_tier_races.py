@@ -182,6 +182,7 @@ async def test_a_put_whose_answer_is_lost_does_not_undo_an_invalidation_F5(
     one, other = twins.counted(tier=far), twins.returning("new")
     one.function.cache_put("put", 0)  # after which the server knows the script
     await one.function.cache_settled()
+    await one.function(2)  # there is contact
     proxy.hold()
     one.function.cache_put("put", 1)
     await eventually(lambda: proxy.held)
@@ -200,6 +201,7 @@ async def test_a_put_is_not_put_again_after_a_clear_F5(
     one, other = twins.counted(tier=far), twins.returning("new")
     one.function.cache_put("put", 0)  # after which the server knows the script
     await one.function.cache_settled()
+    await one.function(2)  # there is contact
 
     async def clear() -> None:
         assert await other(1) == "put"

@@ -3,6 +3,7 @@
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Hashable, Mapping
 from math import inf
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -36,8 +37,8 @@ class TieredCache(TimedCache):
     """
 
     def __init__(self, *args: Any, tier: "Hub", **options: Any) -> None:
-        super().__init__(*args, **options)
         self.tier = tier
+        super().__init__(*args, **options)
         #: Identifies this cache in messages.
         self.sender_id = new_token()
         values = self.values  # a lambda over self would be a reference cycle
@@ -49,7 +50,7 @@ class TieredCache(TimedCache):
         #: Runs that a refresh has joined.
         self._refreshed: WeakSet[Run] = WeakSet()
         #: The loads of runs in flight.
-        self._loads: WeakKeyDictionary[Run, Load] = WeakKeyDictionary()
+        self._loads: dict[Run, Load] = {}
         self._has_closed = False
         tier.register(self)
 
@@ -57,6 +58,10 @@ class TieredCache(TimedCache):
     def failures_kept(self) -> Mapping[type[Exception], float]:
         """The types of failures that are kept, and for how many seconds."""
         return {}
+
+    def new_lock(self) -> RLock:
+        # One for all caches of the tier: their changes are pending in one place.
+        return self.tier.lock
 
     def hash_of(self, key: Hashable) -> str:
         """Return the hash of *key*, or raise TypeError if *key* is not canonical."""
@@ -110,7 +115,7 @@ class TieredCache(TimedCache):
         try:
             return await load.execute(self._function, args, kwargs)
         finally:
-            del self._loads[run]  # it refers to the run, so neither would be freed
+            del self._loads[run]
 
     def ask(
         self,
@@ -126,12 +131,16 @@ class TieredCache(TimedCache):
             load = self._loads.get(run)
             if load is not None:  # it may be about to accept the server's value
                 load.refresh()
+        if current_run() is not None and len(run.waiting()) > 1:
+            load = self._loads.get(run)
+            if load is not None:
+                load.look_again()
         return run, waiter
 
-    def runs_of(self, hash_: str) -> list[Run]:
-        """Return the runs in flight of an entry. Can be called from any thread."""
-        loads = list(self._loads.items())
-        return [run for run, load in loads if load.hash == hash_]
+    def loads_of(self, hash_: str | None) -> list[Load]:
+        """Return the loads of an entry, or all. Can be called from any thread."""
+        loads = list(self._loads.values())
+        return [load for load in loads if hash_ in (None, load.hash)]
 
     def record_outcome(self, run: Run, outcome: Outcome) -> None:
         """Record what becomes of the result of a run that is about to end."""
@@ -255,7 +264,10 @@ class TieredCache(TimedCache):
         """Drop the values that *message* makes outdated."""
         if message.sender_id == self.sender_id or message.kind in _NO_CHANGE:
             return
-        if message.kind is MessageKind.CLEARED:
+        is_cleared = message.kind is MessageKind.CLEARED
+        for load in self.loads_of(None if is_cleared else message.hash):
+            load.on_change()
+        if is_cleared:
             self.drop_values()
             return
         dropped = None
@@ -295,7 +307,7 @@ class TieredCache(TimedCache):
     async def close(self, *, wait: bool) -> None:
         await super().close(wait=wait)
         await self.tier.settle(self)
-        self._has_closed = True
+        self._has_closed = self.closed  # it may have been opened again
         await self.tier.close_unused_links()
 
     def reset(self) -> None:
@@ -304,7 +316,9 @@ class TieredCache(TimedCache):
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Become separate from the parent's cache, and connect when called."""
+        self.tier.after_fork()
         super().after_fork()
+        self._loads = {}
         self.sender_id = new_token()
         self.drop_values()
 

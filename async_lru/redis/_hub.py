@@ -15,9 +15,8 @@ from ._protocol import Keyspace, Message
 from ._waiting import wait_or_cancel
 
 if TYPE_CHECKING:
-    from async_lru._runs import Run
-
     from ._cache import TieredCache
+    from ._load import Load
 
 
 class Settings(NamedTuple):
@@ -37,23 +36,32 @@ class Hub:
 
     def __init__(self, settings: Settings) -> None:
         self.make_client, self.keyspace, self.lease, self.timeout, self.codec = settings
-        self.pending = Pending()
-        self._lock = RLock()
+        #: By the name of their function. One that was closed may be opened again.
+        self._caches: dict[str, WeakSet[TieredCache]] = {}
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        #: For all caches of the tier, too.
+        self.lock = RLock()
+        self.pending = Pending(self.lock)
         self._links: dict[AbstractEventLoop, Link] = {}
-        self._caches: WeakSet[TieredCache] = WeakSet()
-        _hubs.add(self)
 
     def __repr__(self) -> str:
         return f"<RedisTier of the namespace {self.keyspace.namespace!r}>"
 
     def register(self, cache: "TieredCache") -> None:
         """Serve *cache* from now on."""
-        with self._lock:
-            self._caches.add(cache)
+        with self.lock:
+            self._caches.setdefault(cache.name, WeakSet()).add(cache)
+
+    def _caches_of(self, function: str) -> "list[TieredCache]":
+        with self.lock:
+            return list(self._caches.get(function, ()))
 
     def _all_caches(self) -> "list[TieredCache]":
-        with self._lock:
-            return list(self._caches)
+        with self.lock:
+            return [cache for caches in self._caches.values() for cache in caches]
 
     def link(self) -> Link:
         """Return the link of the running loop to the server; create it if there is none."""
@@ -61,15 +69,15 @@ class Hub:
         link = self._links.get(loop)
         if link is None or link.closed:
             link = Link(self, loop)
+            with self.lock:
+                self._links[loop] = link
             for other in self._all_links():
                 if other.loop.is_closed():  # pragma: no cover  # closed with tasks left
                     self.forget(other)
-            with self._lock:
-                self._links[loop] = link
         return link
 
     def _all_links(self) -> list[Link]:
-        with self._lock:
+        with self.lock:
             return list(self._links.values())
 
     @property
@@ -89,14 +97,13 @@ class Hub:
 
     def dispatch(self, message: Message) -> None:
         """Pass a message on to the caches of its function."""
-        for cache in self._all_caches():
-            if cache.name == message.function:
-                cache.on_message(message)
+        for cache in self._caches_of(message.function):
+            cache.on_message(message)
 
-    def runs_of(self, function: str, hash_: str) -> "list[Run]":
-        """Return the runs in flight of an entry here. Can be called from any thread."""
-        caches = [cache for cache in self._all_caches() if cache.name == function]
-        return [run for cache in caches for run in cache.runs_of(hash_)]
+    def loads_of(self, function: str, hash_: str) -> "list[Load]":
+        """Return the loads of an entry here. Can be called from any thread."""
+        caches = self._caches_of(function)
+        return [load for cache in caches for load in cache.loads_of(hash_)]
 
     def drop_values(self, loop: AbstractEventLoop) -> None:
         """Drop all values that may answer calls in *loop*."""
@@ -106,13 +113,16 @@ class Hub:
 
     def forget(self, link: Link) -> None:
         """Forget a closed link. If no other is up, drop values that may change unheard."""
-        with self._lock:
+        with self.lock:
             if self._links.get(link.loop) is link:  # pragma: no branch
                 del self._links[link.loop]
         if not any(other.is_up for other in self._all_links()):
             self.drop_values(link.loop)
-        if self.pending.is_awaited():  # what it could not send
-            self.wake()
+        # What it could not send is for another link.
+        if self.pending.is_awaited_in(link.loop) and not link.loop.is_closed():
+            self.link()
+        for other in self._all_links():
+            other.wake()
 
     async def settle(self, cache: "TieredCache") -> None:
         """Wait until the changes of *cache* are acknowledged, but not for an outage."""
@@ -124,7 +134,8 @@ class Hub:
 
     async def close_unused_links(self) -> None:
         """Close the links if all caches are closed."""
-        if all(other.closed for other in self._all_caches()):
+        caches = self._all_caches()
+        if all(cache.closed and not cache.in_flight for cache in caches):
             here = self._links.get(asyncio.get_running_loop())
             for link in self._all_links():
                 if link is here:
@@ -133,21 +144,10 @@ class Hub:
                     link.close_soon()
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
-        """Leave the parent's connections alone."""
-        self._lock = RLock()
-        _of_parent.append(self._links)  # freeing them would close the connections
-        self._links = {}
-        self.pending.after_fork()
+        """Leave connections and pending changes to the parent."""
+        if self._process != os.getpid():  # each cache calls this
+            _of_parent.append(self._links)  # freeing them would close the connections
+            self._start()
 
 
-_hubs: "WeakSet[Hub]" = WeakSet()
 _of_parent: list[Any] = []
-
-
-def _after_fork() -> None:  # pragma: no cover  # in a child
-    for hub in list(_hubs):
-        hub.after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)

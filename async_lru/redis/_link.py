@@ -115,10 +115,11 @@ class Link:
                 self._tier.pending.turn_puts_into_invalidations()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
-            # Both take as long as it takes, but no command more than a timeout.
-            await self.outbox.flush()
+            # Runs wait until what was changed of their entries is told in any case.
+            await self.outbox.flush(seconds=CONNECT_TIMEOUT)
             await self.outbox.release_deferred()
-            # A server that is too slow for calls is not up.
+            # A server that is too slow for calls is not up. The first makes a connection.
+            await wait_or_cancel(client.ping(), CONNECT_TIMEOUT)
             await wait_or_cancel(client.ping(), self._tier.timeout)
             self._mark_up()
             tasks.append(self._start(self.outbox.flush_forever()))
@@ -192,7 +193,7 @@ class Link:
             self._heard_at = self.loop.time()
             if message["type"] == "message":
                 self._dispatch(Message.unpack(message["data"]))
-            elif message["type"] == "subscribe":  # pragma: no branch
+            elif message["type"] == "subscribe":  # pragma: no cover
                 # The client reconnected by itself, and may have missed messages.
                 raise ConnectionError("the subscription was interrupted")
 

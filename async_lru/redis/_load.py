@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from async_lru._deadlock import waits_for
+from async_lru._loops import call_in
 from async_lru._runs import Function, Run
 
 from ._codecs import UnreadableError, pack_failure
@@ -58,20 +59,20 @@ class Load:
 
     def __init__(self, cache: "TieredCache", run: Run, hash_: str) -> None:
         self._cache = cache
-        self._run = run
+        self.run = run
         self.hash = hash_
         self._token = new_token()
-        self._watch = Watch(cache.name, hash_, cache.sender_id, self._on_change)
+        self._watch = Watch(cache.name, hash_, cache.sender_id, self.on_change)
         self._is_running = False
         self._refreshes = False
         #: Whether any value on the server will do.
         self._any_value = True
         self._seconds = 0.0
 
-    def _on_change(self) -> None:
+    def on_change(self) -> None:
         """Called when another process changed the entry: the run saw the old state."""
         if self._is_running:
-            self._cache.invalidate_run(self._run)
+            self._cache.invalidate_run(self.run)
 
     async def execute(
         self,
@@ -97,6 +98,10 @@ class Load:
             found = None  # a failure's traceback holds this frame
 
     # Asking
+
+    def look_again(self) -> None:
+        """Ask the server again, as a call from a run has joined this run."""
+        call_in(self.run.loop, self._watch.wake)
 
     def refresh(self) -> None:
         """Require a result that is newer than this call."""
@@ -146,8 +151,8 @@ class Load:
         assert task is not None
         tier = self._cache.tier
         return any(
-            run is not self._run and waits_for(run, (self._run, task))
-            for run in tier.runs_of(self._cache.name, self.hash)
+            load is not self and waits_for(load.run, (self.run, task))
+            for load in tier.loads_of(self._cache.name, self.hash)
         )
 
     async def _acquire(self, link: Link) -> tuple[EntryKeys, Any]:
@@ -210,7 +215,7 @@ class Load:
             self._any_value = False
             return None
         cache.count("hits")
-        cache.record_outcome(self._run, Outcome(self.hash, version, end, loads=0))
+        cache.record_outcome(self.run, Outcome(self.hash, version, end, loads=0))
         return found
 
     # Running the function
@@ -269,7 +274,7 @@ class Load:
 
     def _record_outcome(self, end: float) -> None:
         outcome = Outcome(self.hash, self._token, end, 1, self._seconds)
-        self._cache.record_outcome(self._run, outcome)
+        self._cache.record_outcome(self.run, outcome)
 
     async def _store(
         self, link: Link, keys: EntryKeys, value: Any, renewal: "Renewal"
@@ -279,7 +284,7 @@ class Load:
         now = cache.time()
         end = cache.end_of(value, now)
         packed = cache.tier.codec.pack(value, cache.name)
-        if packed is None or not now < end < inf or not self._run.joinable:
+        if packed is None or not now < end < inf or not self.run.joinable:
             await self._release(link, keys)
             self._end_old_value()
         else:
@@ -289,7 +294,7 @@ class Load:
 
     def _end_old_value(self) -> None:
         """Called when the result is not stored: after a refresh, nobody gets an older one."""
-        if self._refreshes and self._run.joinable:
+        if self._refreshes and self.run.joinable:
             self._cache.change(self.hash, self._token)
 
     async def _send(  # noqa: PLR0917
@@ -335,7 +340,7 @@ class Load:
         cache = self._cache
         packed = pack_failure(error, cache.failures_kept)
         # A refresh that fails leaves the old value alone.
-        if packed is None or not self._run.joinable or self._refreshes:
+        if packed is None or not self.run.joinable or self._refreshes:
             return False
         end = cache.time() + cache.failures_kept[type(error)]
         message = self._message(MessageKind.FAILED)

@@ -1,6 +1,7 @@
 """What waits to be sent to the server: changes made here, and leases to release."""
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from async_lru._loops import call_soon_in
@@ -49,13 +50,14 @@ class Outbox:
     async def flush_forever(self) -> None:
         """Send changes to the server whenever some are made."""
         while True:
-            await self._changed.wait()
             self._changed.clear()
             await self.flush()
+            await self._changed.wait()
 
-    async def flush(self) -> None:
-        """Send pending changes to the server until none is left."""
-        while changes := self._pending.take(SENT_AT_ONCE):
+    async def flush(self, seconds: float = inf) -> None:
+        """Send pending changes to the server until none is left, or for *seconds*."""
+        end = self._loop.time() + seconds
+        while self._loop.time() < end and (changes := self._pending.take(SENT_AT_ONCE)):
             tasks = [self._commands.start(self._send(change)) for change in changes]
             try:
                 await asyncio.wait(tasks)

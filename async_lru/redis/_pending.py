@@ -1,7 +1,7 @@
 """Changes made here that the server has not acknowledged yet."""
 
 import asyncio
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future
 from functools import partial
 from threading import RLock
 from time import monotonic
@@ -66,9 +66,11 @@ class Change:
         self._waiters = [other for other in self._waiters if not other.done()]
         self._waiters.append(waiter)
 
-    def is_awaited(self) -> bool:
-        """Return whether anybody waits for it."""
-        return any(not waiter.done() for waiter in self._waiters)
+    def is_awaited_in(self, loop: AbstractEventLoop) -> bool:
+        """Return whether anybody in *loop* waits for it."""
+        return any(
+            waiter.get_loop() is loop and not waiter.done() for waiter in self._waiters
+        )
 
     def take_waiters(self, other: "Change") -> None:
         """Take over the waiters of *other*, which this change supersedes."""
@@ -85,8 +87,8 @@ class Change:
 class Pending:
     """Pending changes, in the order in which to send them. Usable from any thread."""
 
-    def __init__(self) -> None:
-        self._lock = RLock()
+    def __init__(self, lock: RLock) -> None:
+        self._lock = lock
         self._changes: dict[Target, Change] = {}
         self._in_flight: dict[Target, Change] = {}
 
@@ -114,12 +116,10 @@ class Pending:
                 change.turn_into_invalidation()
 
     def take(self, most: int) -> list[Change]:
-        """Return at most *most* changes that can be sent now, clearings first."""
+        """Return at most *most* changes that can be sent now."""
         with self._lock:
             free = [c for t, c in self._changes.items() if not self._must_wait(t)]
-            clearings = [c for c in free if c.target[1] is None]
-            # Changes made after a clearing need the new generation.
-            free = (clearings or free)[:most]
+            free = free[:most]
             for change in free:
                 self._in_flight[change.target] = self._changes.pop(change.target)
             return free
@@ -128,7 +128,13 @@ class Pending:
         function, hash_ = target
         if hash_ is None:  # a put in flight must not be repeated after it
             return any(other[0] == function for other in self._in_flight)
-        return target in self._in_flight or (function, None) in self._in_flight
+        # What was changed after a clearing needs the new generation.
+        clearing = function, None
+        return (
+            target in self._in_flight
+            or clearing in self._in_flight
+            or clearing in self._changes
+        )
 
     def put_back(self, changes: list[Change]) -> None:
         """Make those of *changes* pending again that were not acknowledged."""
@@ -168,13 +174,13 @@ class Pending:
         """Return when all changes of an entry so far are acknowledged."""
         with self._lock:
             waiters = _waiters_for(self._of_entry(function, hash_))
-        await _wait_for_all(waiters)
+        await asyncio.gather(*waiters)  # which forgets all at once when cancelled
 
-    def is_awaited(self) -> bool:
-        """Return whether anybody waits for a change to be acknowledged."""
+    def is_awaited_in(self, loop: AbstractEventLoop) -> bool:
+        """Return whether anybody in *loop* waits for a change to be acknowledged."""
         with self._lock:
             changes = [*self._changes.values(), *self._in_flight.values()]
-        return any(change.is_awaited() for change in changes)
+        return any(change.is_awaited_in(loop) for change in changes)
 
     def has_changes_of_function(self, function: str) -> bool:
         """Return whether any change of a function is not acknowledged yet."""
@@ -193,11 +199,7 @@ class Pending:
         """Return when all changes of a function so far are acknowledged."""
         with self._lock:
             waiters = _waiters_for(self._of_function(function))
-        await _wait_for_all(waiters)
-
-    def after_fork(self) -> None:  # pragma: no cover  # in a child
-        """Leave pending changes to the parent."""
-        self.__init__()  # type: ignore[misc]
+        await asyncio.gather(*waiters)  # which forgets all at once when cancelled
 
 
 def _waiters_for(changes: "Iterable[Change]") -> "list[Future[None]]":
@@ -209,15 +211,6 @@ def _waiters_for(changes: "Iterable[Change]") -> "list[Future[None]]":
         change.add_waiter(waiter)
         waiters.append(waiter)
     return waiters
-
-
-async def _wait_for_all(waiters: "list[Future[None]]") -> None:
-    try:
-        for waiter in waiters:
-            await waiter
-    finally:
-        for waiter in waiters:
-            waiter.cancel()  # those that are done stay so, the others are forgotten
 
 
 def _wake(waiter: "Future[None]") -> None:

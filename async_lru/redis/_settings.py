@@ -74,7 +74,7 @@ def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
 
 
 def _prepared(client: Any) -> Any:
-    """Return a client that sends each command only once.
+    """Return a client that sends each command only once, if it can.
 
     A put whose answer was lost would undo what others have changed meanwhile, if the
     client sent it again by itself.
@@ -84,7 +84,9 @@ def _prepared(client: Any) -> Any:
             "client must return a client of redis.asyncio, not "
             f"{type(client).__qualname__}: RedisCluster needs redis-py 8.0 or later"
         )
-    client.set_retry(Retry(NoBackoff(), 0))
+    # A cluster's client notices only by an error that an idle connection was closed.
+    retries = 1 if isinstance(client, redis_client.RedisCluster) else 0
+    client.set_retry(Retry(NoBackoff(), retries))
     return client
 
 
