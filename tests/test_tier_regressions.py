@@ -22,7 +22,7 @@ from tier_support import (
     twins,
 )
 
-from async_lru import alru_cache
+from async_lru import AlruCacheLoopResetWarning, alru_cache
 from async_lru.redis import RedisTier
 from outages import proxied, until
 from conftest import needs_refcount
@@ -357,3 +357,130 @@ async def test_server_too_slow_for_calls_is_not_up_F7_F11(
         assert len(caplog.records) == 1
         proxy.delay_down = 0
         await until(lambda: one.cache_stats().tier_up)
+
+
+# Found by reviewing the mends
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+async def test_cache_opened_while_it_closes_tells_of_later_changes_F5(
+    twins: Twins, turns: int
+) -> None:
+    one, other = twins.returning("new"), twins.returning("old")
+    await one(0)
+    closing = asyncio.ensure_future(one.cache_close())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    one.cache_open()
+    await closing
+    assert await other(1) == await one(1) == "old"
+    one.cache_invalidate(1)
+    await asyncio.wait_for(one.cache_settled(), PATIENCE)
+    assert await eventually(lambda: not other.cache_contains(1))
+    assert await one(1) == "new"
+
+
+async def test_run_of_another_cache_here_hears_of_changes_at_once_F5(
+    twins: Twins,
+) -> None:
+    begun, end = asyncio.Event(), asyncio.Event()
+    results = ["new", "old"]
+
+    async def load(key: int) -> str:
+        result = results.pop()
+        begun.set()
+        await end.wait()
+        return result
+
+    tier = twins.tier()
+    one, other = twins.cached(load, tier=tier), twins.returning("other", tier=tier)
+    first = asyncio.ensure_future(one(1))
+    await begun.wait()
+    other.cache_invalidate(1)
+    assert not one.cache_contains(1)
+    second = asyncio.ensure_future(one(1))
+    await eventually(lambda: not results)
+    end.set()
+    assert await first == "old"
+    assert await second == "new"
+
+
+async def test_link_stays_open_for_a_run_that_a_closing_cache_waits_for_F13(
+    twins: Twins, client: Any
+) -> None:
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def load(key: int) -> str:
+        begun.set()
+        await end.wait()
+        return "stored"
+
+    tier = twins.tier()
+    one = twins.cached(load, tier=tier)
+    other = twins.returning("value", tier=tier, name="other")
+    await other(1)
+    run = asyncio.ensure_future(one(1))
+    await begun.wait()
+    closing = asyncio.gather(one.cache_close(wait=True), other.cache_close())
+    await asyncio.sleep(0.05)
+    end.set()
+    assert await run == "stored"
+    await closing
+    assert not list(client.scan_iter(f"*{twins.namespace}*:lease"))
+    assert await twins.returning("again")(1) == "stored"
+
+
+async def test_run_that_waits_notices_that_the_holder_has_come_to_wait_for_it_B5(
+    twins: Twins,
+) -> None:
+    tier = twins.tier(lease=60)
+    go_on = asyncio.Event()
+
+    class Layer:
+        __qualname__ = "Layer"
+
+        def __init__(self, below: "Layer | None" = None) -> None:
+            self.below = below
+
+        @alru_cache(ttl=60, tier=tier, per_instance=True, ignore=("self",))
+        async def load(self, key: int) -> str:
+            if self.below is None:
+                return "deep"
+            await go_on.wait()
+            return await self.below.load(key)
+
+    twins.add(Layer.load)
+    below = Layer()
+    top = asyncio.ensure_future(Layer(below).load(1))
+    await eventually(lambda: Layer.load.cache_stats().tier_misses)
+    waits = asyncio.ensure_future(below.load(1))
+    await eventually(lambda: Layer.load.cache_stats().tier_waits)
+    go_on.set()
+    assert await asyncio.wait_for(top, PATIENCE) == "deep"
+    assert await waits == "deep"
+
+
+def test_a_loop_that_ended_while_somebody_waited_leaves_one_link_F13(
+    twins: Twins,
+) -> None:
+    tier = RedisTier("redis://127.0.0.1:1", namespace=twins.namespace, timeout=0.05)
+    one = twins.returning("value", tier=tier)
+
+    async def wait_for_ever() -> None:
+        await one(1)
+        one.cache_invalidate(1)
+        waits = asyncio.ensure_future(one.cache_settled())
+        await asyncio.sleep(0.01)
+        left.append(waits)
+
+    async def close() -> list[Any]:
+        await one(2)
+        await one.cache_close()
+        return [task for task in asyncio.all_tasks() if "Link" in repr(task)]
+
+    left: list[Any] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(wait_for_ever())
+    loop.close()
+    with pytest.warns(AlruCacheLoopResetWarning):
+        assert asyncio.run(close()) == []
