@@ -22,7 +22,7 @@ PANELS = {
     "miss, suspends once": "Miss, function that suspends",
     "memory of a value with ttl": "Memory of a value with ttl",
 }
-HERD = "Second tier, commands for 400 calls over 5 keys"
+HERD = "Second tier, commands for 400 calls"
 #: The libraries in the chart, ours first.
 SHOWN = ("async_lru 3", "async-lru", "anyio", "cachebox", "cashews")
 #: Beside each unit of the scenarios, how many make one of the chart's unit, and its name.
