@@ -133,7 +133,7 @@ class TieredCache(TimedCache):
                 load.refresh()
         if current_run() is not None and len(run.waiting()) > 1:
             load = self._loads.get(run)
-            if load is not None:
+            if load is not None:  # pragma: no branch  # it may not have begun
                 load.look_again()
         return run, waiter
 
