@@ -201,10 +201,10 @@ class TieredCache(TimedCache):
     # Changes made here
 
     def invalidate(self, key: Hashable) -> bool:
-        self.change(self.hash_of(key), new_token())
+        self.invalidate_elsewhere(self.hash_of(key), new_token())
         return super().invalidate(key)
 
-    def change(self, hash_: str, version: str) -> None:
+    def invalidate_elsewhere(self, hash_: str, version: str) -> None:
         """Drop the value of an entry on the server and in all other processes."""
         self._tell_others(Change((self.name, hash_), self.sender_id, version))
 

@@ -295,7 +295,7 @@ class Load:
     def _end_old_value(self) -> None:
         """Called when the result is not stored: after a refresh, nobody gets an older one."""
         if self._refreshes and self.run.joinable:
-            self._cache.change(self.hash, self._token)
+            self._cache.invalidate_elsewhere(self.hash, self._token)
 
     async def _send(  # noqa: PLR0917
         self,
