@@ -766,6 +766,8 @@ async def group(subject: Subject) -> None:
         # With no variable for each: with eager tasks that would be a cycle.
         kinds = {type(failure) for failure in failures.exceptions}
         assert kinds <= {Failure, *subject.permitted}, failures.exceptions
+        # Before 3.13.1, the group and a frame of its traceback keep each other alive.
+        failures.__traceback__ = None
 
 
 @action
