@@ -37,7 +37,9 @@ class Watch:
         If another run has stored its result, the run here has no lease, or has lost it.
         """
         if message.kind is not MessageKind.RELEASED:
-            self._last = message
+            # After a clear, late messages may still tell of values that it has ended.
+            if self._last is None or self._last.kind is not MessageKind.CLEARED:
+                self._last = message
             if message.sender_id != self._sender_id:
                 self._on_change()
         self.wake()
