@@ -99,24 +99,6 @@ class Run:
     loop.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_background",
-        "_cache",
-        "_cancelled",
-        "_depth",
-        "_detached",
-        "_name",
-        "_starting",
-        "_unheard",
-        "_waiters",
-        "ended",
-        "joinable",
-        "key",
-        "loop",
-        "task",
-    )
-
     #: These four are None when the run has ended.
     _cache: Keeper
     key: Hashable

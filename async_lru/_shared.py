@@ -35,7 +35,7 @@ class SharedCache(Cache):
     if that loop dies, the call asks again.
     """
 
-    make_run = SharedRun
+    run_class = SharedRun
     values: Any
     counters: SharedCounters
 
@@ -123,7 +123,6 @@ class SharedCache(Cache):
         key: Hashable,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        *,
         purpose: Purpose = CALL,
     ) -> "tuple[Run, Future[Any]]":
         loop = self.running_loop()

@@ -25,8 +25,6 @@ class SharedRun(Run):
     in its own loop only.
     """
 
-    __slots__ = ("_lock", "_lost")
-
     def __init__(  # noqa: PLR0917  # as Run's
         self,
         cache: Any,

@@ -99,7 +99,7 @@ class StaleCache(TimedCache):
         if held is not MISSING:
             return held.value
         del held
-        run, waiter = self.ask(key, args, kwargs, purpose=purpose)
+        run, waiter = self.ask(key, args, kwargs, purpose)
         timer = None
         try:
             if self._grace.if_slow is not None:

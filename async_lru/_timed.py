@@ -163,7 +163,7 @@ class TimedCache(Cache):
                 held = self.values.get(key, MISSING)
                 if held is not MISSING and held.deadline is deadline:
                     dropped.append(held)
-                    self.values.remove(key, only=held)
+                    self.values.remove(key, held)
                     self.counters.expirations += 1
             except BaseException:  # from the __eq__ of a key
                 self._expiry.put_back(deadline, key)

@@ -122,10 +122,9 @@ class TieredCache(TimedCache):
         key: Hashable,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        *,
         purpose: Purpose = CALL,
     ) -> "tuple[Run, Future[Any]]":
-        run, waiter = super().ask(key, args, kwargs, purpose=purpose)
+        run, waiter = super().ask(key, args, kwargs, purpose)
         if purpose is REFRESH:
             self._refreshed.add(run)  # it may not have begun to load
             load = self._loads.get(run)
