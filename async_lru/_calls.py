@@ -1,8 +1,8 @@
 """The code of a plain hit, from top to bottom.
 
 The variants are written out by hand, side by side: for functions of one parameter, of
-several, any others, and functions with custom keys; most of them again for values with
-deadlines. Calls that are not plain hits continue in ``Cache.answer``.
+several, and any others; most of them again for values with deadlines. Functions with
+custom keys ask the cache. Calls that are not plain hits continue in ``Cache.answer``.
 """
 
 from asyncio import get_running_loop
@@ -124,35 +124,6 @@ def call_for_one_parameter(cache: Cache) -> Call:
     return call
 
 
-def call_with_own_keys(cache: Cache) -> Call:
-    """Return the call of a function with custom keys."""
-    values = cache.values
-    counters = cache.counters
-    make_key = cache.make_key
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            key = make_key(args, kwargs)
-            value = values.get(key, MISSING)
-        except TypeError:
-            cache.keys.blame(args, kwargs)
-            raise
-        if value is not MISSING and get_running_loop() is cache.loop:
-            touching = values.touching
-            touch = values.touching = values.touch
-            try:
-                touch(key)
-            except KeyError:
-                pass
-            values.touching = touching
-            counters.hits += 1
-            return value
-        del value
-        return await cache.answer(key, args, kwargs)
-
-    return call
-
-
 def timed_call_for_any(cache: TimedCache) -> Call:
     """Return the call of any function with default keys, if its values expire."""
     values = cache.values
@@ -253,21 +224,19 @@ def calls_of(cache: Cache, function: Any) -> tuple[Call, Call]:
 
     The first argument of a method is the instance, which is neither an int nor a str.
     """
-    own_keys = cache.keys.make is not default_key
+    if cache.keys.make is not default_key:
+        call = call_by_hit(cache)
+        return call, call
     least, most = positional_parameters(function)
     if isinstance(cache, TimedCache):
-        method_call = call_by_hit(cache) if own_keys else timed_call_for_any(cache)
-        has_one = most == 1 and not own_keys
-        call = timed_call_for_one_parameter(cache) if has_one else method_call
-    elif own_keys:
-        call = method_call = call_with_own_keys(cache)
-    else:
-        method_call = call_for_many(cache)
+        method_call = timed_call_for_any(cache)
         if most == 1:
-            call = call_for_one_parameter(cache)
-        else:
-            call = method_call if least > 1 else call_for_any(cache)
-    return call, method_call
+            return timed_call_for_one_parameter(cache), method_call
+        return method_call, method_call
+    method_call = call_for_many(cache)
+    if most == 1:
+        return call_for_one_parameter(cache), method_call
+    return method_call if least > 1 else call_for_any(cache), method_call
 
 
 def positional_parameters(function: Any) -> tuple[int, float]:
