@@ -105,6 +105,13 @@ class Hub:
         caches = self._caches_of(function)
         return [load for cache in caches for load in cache.loads_of(hash_)]
 
+    def assume_entries_changed(self, loop: AbstractEventLoop) -> None:
+        """Let no run in *loop* be joined any more: messages may have been missed."""
+        for cache in self._all_caches():
+            for load in cache.loads_of(None):
+                if load.run.loop is loop:
+                    load.on_change()
+
     def drop_values(self, loop: AbstractEventLoop) -> None:
         """Drop all values that may answer calls in *loop*."""
         for cache in self._all_caches():

@@ -108,7 +108,8 @@ class Link:
             pubsub = client.pubsub()
             await wait_or_cancel(self._subscribe(pubsub), CONNECT_TIMEOUT)
             self.generations.forget()
-            self.watches.assume_all_changed()
+            self._tier.assume_entries_changed(self.loop)
+            self.watches.wake_all()
             if self._was_down:
                 self._tier.drop_values(self.loop)
                 # A value put here must not overwrite what others have changed since.

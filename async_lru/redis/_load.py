@@ -62,7 +62,7 @@ class Load:
         self.run = run
         self.hash = hash_
         self._token = new_token()
-        self._watch = Watch(cache.name, hash_, cache.sender_id, self.on_change)
+        self._watch = Watch(cache.name, hash_)
         self._is_running = False
         self._refreshes = False
         #: Whether any value on the server will do.

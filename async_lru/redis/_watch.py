@@ -2,7 +2,6 @@
 
 import asyncio
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable
 
 from ._protocol import Message, MessageKind
 from ._waiting import wait_without_cancelling
@@ -11,13 +10,9 @@ from ._waiting import wait_without_cancelling
 class Watch:
     """What a run hears about its entry while it is in flight."""
 
-    def __init__(
-        self, function: str, hash_: str, sender_id: str, on_change: Callable[[], object]
-    ) -> None:
+    def __init__(self, function: str, hash_: str) -> None:
         self.function = function
         self.hash = hash_
-        self._sender_id = sender_id
-        self._on_change = on_change
         self._last: Message | None = None
         self._waiter: Future[None] | None = None
         self._is_woken = False
@@ -32,21 +27,13 @@ class Watch:
         return self._last is not None and self._last.version != version
 
     def on_message(self, message: Message) -> None:
-        """Record what has happened to the entry.
-
-        If another run has stored its result, the run here has no lease, or has lost it.
-        """
-        if message.kind is not MessageKind.RELEASED:
-            # After a clear, late messages may still tell of values that it has ended.
-            if self._last is None or self._last.kind is not MessageKind.CLEARED:
-                self._last = message
-            if message.sender_id != self._sender_id:
-                self._on_change()
-        self.wake()
-
-    def assume_changed(self) -> None:
-        """Act as if the entry has changed: messages may have been missed."""
-        self._on_change()
+        """Record what has happened to the entry."""
+        # After a clear, late messages may still tell of values that it has ended.
+        is_clear_known = (
+            self._last is not None and self._last.kind is MessageKind.CLEARED
+        )
+        if message.kind is not MessageKind.RELEASED and not is_clear_known:
+            self._last = message
         self.wake()
 
     def wake(self) -> None:
@@ -55,19 +42,11 @@ class Watch:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def end(self) -> None:
-        """Drop the reference to the run, which refers back to this."""
-        self._on_change = _ignore
-
     async def wait(self, loop: AbstractEventLoop, seconds: float) -> None:
         """Wait at most *seconds* until something is heard since ``reset``."""
         if not self._is_woken:  # pragma: no branch
             self._waiter = loop.create_future()
             await wait_without_cancelling(self._waiter, seconds)
-
-
-def _ignore() -> None:
-    """Ignore a change."""
 
 
 class Watches:
@@ -86,7 +65,6 @@ class Watches:
 
     def remove(self, watch: Watch) -> None:
         """Let *watch* hear nothing more."""
-        watch.end()
         by_hash = self._by_function[watch.function]
         by_hash[watch.hash].remove(watch)
         if not by_hash[watch.hash]:
@@ -122,11 +100,6 @@ class Watches:
             for watches in by_hash.values()
             for watch in watches
         ]
-
-    def assume_all_changed(self) -> None:
-        """Let all act as if their entries have changed: messages may have been missed."""
-        for watch in self._all():
-            watch.assume_changed()
 
     def wake_all(self) -> None:
         """Let all runs ask the server again, and learn that it does not answer."""
