@@ -3,6 +3,7 @@
 import asyncio
 from asyncio import AbstractEventLoop, Future
 from functools import partial
+from itertools import islice
 from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -118,11 +119,11 @@ class Pending:
     def take(self, most: int) -> list[Change]:
         """Return at most *most* changes that can be sent now."""
         with self._lock:
-            free = [c for t, c in self._changes.items() if not self._must_wait(t)]
-            free = free[:most]
-            for change in free:
+            free = (c for t, c in self._changes.items() if not self._must_wait(t))
+            taken = list(islice(free, most))
+            for change in taken:
                 self._in_flight[change.target] = self._changes.pop(change.target)
-            return free
+            return taken
 
     def _must_wait(self, target: Target) -> bool:
         function, hash_ = target
