@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ._hub import Hub
 
 
+#: What is no reason to drop a value.
+_NO_CHANGE: Final = (MessageKind.RELEASED, MessageKind.FAILED)
+
+
 class TieredCache(TimedCache):
     """A first tier for one event loop: its runs ask the second before the function.
 
@@ -256,20 +260,14 @@ class TieredCache(TimedCache):
     # Changes made elsewhere
 
     def on_message(self, message: Message) -> None:
-        """Drop the values and end the runs that *message* makes outdated.
-
-        If another run has stored its outcome, a run here has lost its lease.
-        """
-        kind = message.kind
-        if message.sender_id == self.sender_id or kind is MessageKind.RELEASED:
-            return
-        is_cleared = kind is MessageKind.CLEARED
+        """Tell runs of *message*, and drop the values that it makes outdated."""
+        is_cleared = message.kind is MessageKind.CLEARED
         for load in self.loads_of(None if is_cleared else message.hash):
-            load.on_change()
+            load.on_message(message)
+        if message.sender_id == self.sender_id or message.kind in _NO_CHANGE:
+            return
         if is_cleared:
             self.drop_values()
-            return
-        if kind is MessageKind.FAILED:  # an older value is still better
             return
         dropped = None
         with self.lock:

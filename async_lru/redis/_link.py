@@ -247,9 +247,7 @@ class Link:
 
     def _dispatch(self, message: Message | None) -> None:
         if message is not None:
-            meant = self.generations.interpret(message)
-            self.watches.dispatch(meant)
-            self._tier.dispatch(meant)
+            self._tier.dispatch(self.generations.interpret(message))
 
     def wake(self) -> None:
         """Send pending changes soon. Can be called from any thread."""

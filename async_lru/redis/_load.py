@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from async_lru._deadlock import waits_for
-from async_lru._loops import call_in
+from async_lru._loops import call_in, runs_here
 from async_lru._runs import Function, Run
 
 from ._codecs import UnreadableError, pack_failure
@@ -62,16 +62,29 @@ class Load:
         self.run = run
         self.hash = hash_
         self._token = new_token()
-        self._watch = Watch(cache.name, hash_)
-        self._is_running = False
+        self._watch = Watch()
+        #: Whether the result depends on what the entry was like some time ago.
+        self._has_seen = False
         self._refreshes = False
         #: Whether any value on the server will do.
         self._any_value = True
         self._seconds = 0.0
 
+    def on_message(self, message: Message) -> None:
+        """Hear what has happened to the entry. Can be called from any thread."""
+        self._watch.record(message)
+        is_own = message.sender_id == self._cache.sender_id
+        if not is_own and message.kind is not MessageKind.RELEASED:
+            self.on_change()
+        if runs_here(self.run.loop):  # the link of any other loop will tell it, too
+            self._watch.wake()
+
     def on_change(self) -> None:
-        """Called when another process changed the entry: the run saw the old state."""
-        if self._is_running:
+        """Hear that another cache changed the entry. Can be called from any thread.
+
+        If another run has stored its outcome, the run here has lost its lease.
+        """
+        if self._has_seen:
             self._cache.invalidate_run(self.run)
 
     async def execute(
@@ -115,9 +128,10 @@ class Load:
             raise UnavailableError
         has_waited = False
         while True:
+            self._watch.reset()
             if cache.tier.pending.has_changes_of_entry(cache.name, self.hash):
                 await self._settle(link)
-            self._watch.reset()
+                continue
             asked = cache.time()
             any_value = self._any_value
             try:
@@ -206,13 +220,16 @@ class Load:
             packed = packed.encode("utf-8", "surrogateescape")
         version = packed[:TOKEN_SIZE].decode("latin-1")
         end = asked + left / 1000
+        self._has_seen = True
         if self._watch.is_outdated(version) or end <= cache.time():
+            self._has_seen = False
             return None
         try:
             found = cache.tier.codec.unpack(packed[TOKEN_SIZE:], cache.failures_kept)
         except UnreadableError:
             cache.count("errors")
             self._any_value = False
+            self._has_seen = False
             return None
         cache.count("hits")
         cache.record_outcome(self.run, Outcome(self.hash, version, end, loads=0))
@@ -266,7 +283,7 @@ class Load:
 
     async def _run_function(self, function: Function, args: Any, kwargs: Any) -> Any:
         """Run the function and time it; changes to the entry matter from now on."""
-        self._is_running = True
+        self._has_seen = True
         started = self._cache.time()
         value = await function(*args, **kwargs)
         self._seconds = self._cache.time() - started

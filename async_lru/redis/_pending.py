@@ -161,8 +161,6 @@ class Pending:
 
     def has_changes_of_entry(self, function: str, hash_: str) -> bool:
         """Return whether the server may still have an outdated value of an entry."""
-        if not self._changes and not self._in_flight:
-            return False
         with self._lock:
             return bool(self._of_entry(function, hash_))
 

@@ -8,11 +8,9 @@ from ._waiting import wait_without_cancelling
 
 
 class Watch:
-    """What a run hears about its entry while it is in flight."""
+    """What a run has heard about its entry since it last asked the server."""
 
-    def __init__(self, function: str, hash_: str) -> None:
-        self.function = function
-        self.hash = hash_
+    def __init__(self) -> None:
         self._last: Message | None = None
         self._waiter: Future[None] | None = None
         self._is_woken = False
@@ -26,15 +24,14 @@ class Watch:
         """Return whether the entry is known to have changed since *version*."""
         return self._last is not None and self._last.version != version
 
-    def on_message(self, message: Message) -> None:
-        """Record what has happened to the entry."""
+    def record(self, message: Message) -> None:
+        """Record what has happened to the entry. Can be called from any thread."""
         # After a clear, late messages may still tell of values that it has ended.
         is_clear_known = (
             self._last is not None and self._last.kind is MessageKind.CLEARED
         )
         if message.kind is not MessageKind.RELEASED and not is_clear_known:
             self._last = message
-        self.wake()
 
     def wake(self) -> None:
         """Let the run ask the server again."""
@@ -50,58 +47,33 @@ class Watch:
 
 
 class Watches:
-    """The watches of one loop, by function and hash."""
+    """The watches of one loop."""
 
     def __init__(self) -> None:
-        self._by_function: dict[str, dict[str, list[Watch]]] = {}
-        self._number = 0
+        self._watches: set[Watch] = set()
         self._emptied: Future[None] | None = None
 
     def add(self, watch: Watch) -> None:
-        """Let *watch* hear about its entry."""
-        by_hash = self._by_function.setdefault(watch.function, {})
-        by_hash.setdefault(watch.hash, []).append(watch)
-        self._number += 1
+        """Add the watch of a run that begins."""
+        self._watches.add(watch)
 
     def remove(self, watch: Watch) -> None:
-        """Let *watch* hear nothing more."""
-        by_hash = self._by_function[watch.function]
-        by_hash[watch.hash].remove(watch)
-        if not by_hash[watch.hash]:
-            del by_hash[watch.hash]
-        self._number -= 1
-        if not self._number and self._emptied is not None:
+        """Remove the watch of a run that ends."""
+        self._watches.remove(watch)
+        if not self._watches and self._emptied is not None:
             self._emptied.set_result(None)
             self._emptied = None
 
     def emptied(self) -> "Future[None]":
         """Return a future that is done when there are no watches, perhaps already."""
         emptied = asyncio.get_running_loop().create_future()
-        if self._number:
+        if self._watches:
             self._emptied = emptied
         else:
             emptied.set_result(None)
         return emptied
 
-    def dispatch(self, message: Message) -> None:
-        """Pass *message* to the watches of its entry, or of its whole function."""
-        by_hash = self._by_function.get(message.function, {})
-        if message.kind is MessageKind.CLEARED:
-            concerned = [watch for watches in by_hash.values() for watch in watches]
-        else:
-            concerned = by_hash.get(message.hash, [])
-        for watch in list(concerned):
-            watch.on_message(message)
-
-    def _all(self) -> list[Watch]:
-        return [
-            watch
-            for by_hash in self._by_function.values()
-            for watches in by_hash.values()
-            for watch in watches
-        ]
-
     def wake_all(self) -> None:
         """Let all runs ask the server again, and learn that it does not answer."""
-        for watch in self._all():
+        for watch in self._watches:
             watch.wake()
