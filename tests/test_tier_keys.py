@@ -65,12 +65,21 @@ class Folding(datetime.tzinfo):
         return datetime.timedelta(hours=1 + when.fold if when is not None else 1)
 
 
+class Leaping(datetime.tzinfo):
+    """A zone whose clocks were put forward, from 2 to 3 o'clock."""
+
+    def utcoffset(self, when: Any) -> datetime.timedelta:
+        is_later = when.hour >= 3 or (when.hour == 2 and when.fold)
+        return datetime.timedelta(hours=1 + is_later)
+
+
 Pair = namedtuple("Pair", "one two")
 
 DAY = datetime.datetime(2020, 1, 2, 12)
 EAST = datetime.timezone(datetime.timedelta(hours=2))
 NOON = datetime.time(12)
 FOLDING = Folding()
+LEAPING = Leaping()
 UUID = uuid.UUID(int=5)
 
 
@@ -175,6 +184,14 @@ OTHER: Pairs = [
     (call(DAY), call(DAY.date())),
     (call(DAY), call(DAY.replace(tzinfo=datetime.timezone.utc))),
     (call(NOON), call(NOON.replace(tzinfo=datetime.timezone.utc))),
+    (
+        call(DAY.replace(hour=2, tzinfo=LEAPING)),
+        call(DAY.replace(hour=3, tzinfo=LEAPING)),
+    ),
+    (  # Python takes a time that occurred twice for equal to none of another zone
+        call(DAY.replace(tzinfo=FOLDING)),
+        call(DAY.replace(hour=11, tzinfo=datetime.timezone.utc)),
+    ),
     (call(DAY.replace(microsecond=1)), call(DAY)),
     (call(Colour.RED), call(Shade.RED)),
     (call(Colour.RED), call(Colour.BLUE)),

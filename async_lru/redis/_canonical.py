@@ -158,12 +158,15 @@ def _of_uuid(value: UUID) -> bytes:
 
 
 def _of_datetime(value: datetime) -> bytes:
-    value = value.replace(fold=0)  # as comparisons and hashes do
+    value = value.replace(fold=0)  # as comparisons in one zone and hashes do
     offset = value.utcoffset()
+    wall = value.replace(tzinfo=None)
     if offset is None:
-        return b"dn%b;" % value.replace(tzinfo=None).isoformat().encode()
-    since = value.replace(tzinfo=None) - _EPOCH - offset
-    return b"da%b" % _of_timedelta(since)
+        return b"dn%b;" % wall.isoformat().encode()
+    if value.replace(fold=1).utcoffset() != offset:
+        # Clocks were changed. Such times are equal to no time of another zone.
+        return _framed(b"dz", wall.isoformat().encode(), str(value.tzinfo).encode())
+    return b"da%b" % _of_timedelta(wall - _EPOCH - offset)
 
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # offsets are subtracted
