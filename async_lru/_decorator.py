@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, partialmethod
 from operator import index
+from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -296,10 +297,11 @@ def _split(first: Any) -> tuple[Any, int | None]:
 def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
     """Return *function* with a cache."""
     described = _described(function)
+    bound = _bound_arguments(function)
     if isinstance(function, partialmethod):
         function = function.__get__(None, object)
     name = f"{described.__module__}.{_names(described)[1]}"
-    keys = options.keys(function, name)
+    keys = options.keys(function, name)._replace(bound=bound)
     make_cache = partial(options.make_cache, function, name, keys, ResetWarning(name))
     wrapper: AlruCacheWrapper[..., Any]
     if options.per_instance:
@@ -342,15 +344,31 @@ def _names(described: Any) -> tuple[str, str]:
 def _described(function: Any) -> Any:
     """Return the coroutine function whose name and docstring describe *function*."""
     inner = function
-    while isinstance(inner, (partial, partialmethod)) and not isinstance(
-        inner, AlruCacheWrapper
-    ):
+    while _is_partial(inner):
         inner = inner.func
     if not _is_coroutine_function(inner):
         raise RuntimeError(
             f"Coroutine function is required, got {function!r}: {_remedy(inner)}"
         )
     return inner
+
+
+def _bound_arguments(function: Any) -> tuple[Any, ...]:
+    """Return what partials and bound methods add to each call of *function*."""
+    bound: list[Any] = []
+    while _is_partial(function):
+        bound += function.args
+        bound += sorted(function.keywords.items())
+        function = function.func
+    if isinstance(function, MethodType):
+        bound.append(function.__self__)
+    return tuple(bound)
+
+
+def _is_partial(function: Any) -> bool:
+    return isinstance(function, (partial, partialmethod)) and not isinstance(
+        function, AlruCacheWrapper
+    )
 
 
 def _remedy(refused: Any) -> str:

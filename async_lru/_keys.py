@@ -121,6 +121,8 @@ class Keys(NamedTuple):
     own: bool = False
     #: Whether keys include the first positional argument of the call.
     with_first: bool = True
+    #: What partials and bound methods add to each call.
+    bound: tuple[Any, ...] = ()
 
     def call_of(self, key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the positional and keyword arguments that *key* was made of."""

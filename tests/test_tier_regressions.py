@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import gc
 import math
 import pickle
@@ -480,3 +481,64 @@ def test_a_loop_that_ended_while_somebody_waited_leaves_one_link_F13(
     loop.close()
     with pytest.warns(AlruCacheLoopResetWarning):
         assert asyncio.run(close()) == set()
+
+
+# What a stranger found in December 2026
+
+
+async def test_a_run_that_asks_hears_of_changes_made_in_its_own_process_F5(
+    twins: Twins,
+) -> None:
+    stored = ["old"]
+    tier = twins.tier()
+
+    class Repository:
+        @alru_cache(ttl=60, per_instance=True, ignore=("self",), tier=tier)
+        async def load(self, key: int) -> str:
+            return stored[0]
+
+    twins.add(Repository.load)
+    first, one, other = Repository(), Repository(), Repository()
+    assert await first.load(1) == "old"
+    asks = asyncio.ensure_future(other.load(1))
+    await asyncio.sleep(0)
+    stored[0] = "new"
+    one.load.cache_invalidate(1)
+    assert await other.load(1) == "new"
+    assert await asks == "new"
+
+
+async def test_what_is_bound_to_a_function_is_part_of_its_keys_F9(
+    twins: Twins,
+) -> None:
+    async def load(tenant: str, key: int, *, suffix: str = "") -> str:
+        return f"{tenant}{key}{suffix}"
+
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        function = functools.partial(load, *args, **kwargs)
+        return twins.add(alru_cache(ttl=60, tier=twins.tier())(function))
+
+    assert await bound("a")(1) == "a1"
+    assert await bound("b")(1) == "b1"
+    assert await bound("a", suffix="c")(1) == "a1c"
+    assert bound("a").cache_stats().tier_hits == 0
+    again = bound("a")
+    assert await again(1) == "a1"
+    assert again.cache_stats().tier_hits == 1
+
+
+async def test_functions_bound_to_objects_that_cannot_be_told_apart_are_refused_F9(
+    twins: Twins,
+) -> None:
+    class Service:
+        async def load(self, key: int) -> str:
+            return str(key)
+
+    decorate = alru_cache(ttl=60, tier=twins.tier())
+    for function in (Service().load, functools.partial(Service.load, Service())):
+        with pytest.raises(
+            TypeError, match="cannot tell .*Service.load.* apart|pass key="
+        ):
+            decorate(function)
+    with_key = alru_cache(ttl=60, tier=twins.tier(), key=lambda key: ("service", key))
+    assert await twins.add(with_key(Service().load))(1) == "1"

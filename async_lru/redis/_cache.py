@@ -14,7 +14,7 @@ from async_lru._stale import StaleCache
 from async_lru._timed import TimedCache
 from async_lru._values import MISSING
 
-from ._canonical import hash_of
+from ._canonical import hash_of, salt_of
 from ._load import LOCAL_TTL, Load, Outcome
 from ._pending import Change
 from ._protocol import Message, MessageKind, new_token
@@ -39,6 +39,7 @@ class TieredCache(TimedCache):
     def __init__(self, *args: Any, tier: "Hub", **options: Any) -> None:
         self.tier = tier
         super().__init__(*args, **options)
+        self._salt = salt_of(self.keys, self.name)
         #: Identifies this cache in messages.
         self.sender_id = new_token()
         values = self.values  # a lambda over self would be a reference cycle
@@ -65,7 +66,7 @@ class TieredCache(TimedCache):
 
     def hash_of(self, key: Hashable) -> str:
         """Return the hash of *key*, or raise TypeError if *key* is not canonical."""
-        return hash_of(self.keys, key, self.name)
+        return hash_of(self.keys, key, self.name, self._salt)
 
     # Runs
 

@@ -25,7 +25,7 @@ class NotCanonicalError(TypeError):
     """An argument may look different in another process."""
 
 
-def hash_of(keys: Keys, key: Any, name: str) -> str:
+def hash_of(keys: Keys, key: Any, name: str, salt: bytes = b"") -> str:
     """Return the hash of a *key* of the function called *name*, in hex.
 
     Raises TypeError that names the argument, if one is not canonical.
@@ -34,7 +34,26 @@ def hash_of(keys: Keys, key: Any, name: str) -> str:
         text = _encoded(key)
     except NotCanonicalError as error:
         raise _argument_error(keys, key, name, error) from None
-    return blake2b(text, digest_size=_DIGEST_SIZE).hexdigest()
+    return blake2b(salt + text, digest_size=_DIGEST_SIZE).hexdigest()
+
+
+def salt_of(keys: Keys, name: str) -> bytes:
+    """Return what tells this function from others of its name: its bound arguments.
+
+    Raises TypeError if one is not canonical and no key function stands for it.
+    """
+    if not keys.bound:
+        return b""
+    try:
+        return _encoded(keys.bound)
+    except NotCanonicalError as error:
+        if keys.own:
+            return b""
+        raise TypeError(
+            f"the second tier cannot tell {name}, bound to {short_repr(keys.bound)}, from "
+            f"others of that name, since {error}: decorate a function of its own that "
+            f"makes the call, or pass key=; {_ACCEPTED_TYPES}"
+        ) from None
 
 
 def _argument_error(
