@@ -542,3 +542,15 @@ async def test_functions_bound_to_objects_that_cannot_be_told_apart_are_refused_
             decorate(function)
     with_key = alru_cache(ttl=60, tier=twins.tier(), key=lambda key: ("service", key))
     assert await twins.add(with_key(Service().load))(1) == "1"
+
+
+async def test_idle_connections_that_were_closed_are_no_outage_F7(
+    twins: Twins, client: Any
+) -> None:
+    one = twins.returning("value")
+    await asyncio.gather(*map(one, range(10)))
+    client.client_kill_filter(_type="normal", skipme=True)
+    await asyncio.sleep(0.05)
+    assert await asyncio.gather(*map(one, range(10, 20))) == ["value"] * 10
+    stats = one.cache_stats()
+    assert (stats.tier_errors, stats.tier_misses, stats.currsize) == (0, 20, 20)

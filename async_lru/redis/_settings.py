@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from inspect import signature
 from math import inf
 from typing import Any, Final
 
@@ -69,8 +70,26 @@ def _checked_client(client: Any, timeout: float) -> Callable[[], Any]:
             client,
             socket_connect_timeout=timeout * 10,
             socket_timeout=None,  # a blocked loop would look like an outage
+            **_WITHOUT_NOTIFICATIONS,
         )
     )
+
+
+def _without_notifications() -> dict[str, Any]:
+    """Return the option with which a client notices that an idle connection was closed.
+
+    With maintenance notifications, the default of redis-py 8, it does not look.
+    """
+    if "maint_notifications_config" not in signature(redis_client.Redis).parameters:
+        return {}  # pragma: no cover  # an older version, which looks
+    from redis.maint_notifications import (  # noqa: PLC0415
+        MaintNotificationsConfig,
+    )
+
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+_WITHOUT_NOTIFICATIONS: Final = _without_notifications()
 
 
 def _prepared(client: Any) -> Any:
