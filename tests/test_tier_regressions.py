@@ -554,3 +554,19 @@ async def test_idle_connections_that_were_closed_are_no_outage_F7(
     assert await asyncio.gather(*map(one, range(10, 20))) == ["value"] * 10
     stats = one.cache_stats()
     assert (stats.tier_errors, stats.tier_misses, stats.currsize) == (0, 20, 20)
+
+
+async def test_a_server_that_becomes_a_replica_counts_as_down_F7(
+    twins: Twins, client: Any
+) -> None:
+    one, other = twins.returning("value"), twins.returning("other")
+    assert await one(1) == "value"
+    try:
+        client.replicaof("127.0.0.1", 1)
+        assert await one(2) == "value"
+        assert one.cache_stats().tier_up is False
+    finally:
+        client.replicaof("no", "one")
+    assert await eventually(lambda: one.cache_stats().tier_up)
+    assert await one(3) == "value"
+    assert await other(3) == "value"

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from redis.exceptions import (
     MaxConnectionsError,
     NoScriptError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -42,6 +43,12 @@ CONNECTION_ERRORS: Final = (
 #: Errors of one command, after which the server is still there. Text cannot be read from
 #: bytes by a client that decodes answers.
 _REFUSALS: Final = (ResponseError, MaxConnectionsError, UnicodeDecodeError)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Return whether the server only refuses one command."""
+    # If the server has become a replica, a new connection may find the new primary.
+    return isinstance(error, _REFUSALS) and not isinstance(error, ReadOnlyError)
 
 
 class Commands:
@@ -139,8 +146,7 @@ class Commands:
             raise
         except Exception as caught:  # noqa: BLE001  # whatever it is, there is no answer
             error = caught
-            refuses = isinstance(error, _REFUSALS)
-            if not refuses and client is self._client:
+            if not _is_refusal(error) and client is self._client:
                 self._lose_contact(error)
         finally:
             if not reply.done():

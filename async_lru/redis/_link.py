@@ -12,7 +12,7 @@ from async_lru._loops import call_soon_in
 from ._commands import CONNECTION_ERRORS, Commands
 from ._generations import Generations
 from ._outbox import Outbox
-from ._protocol import Message
+from ._protocol import PROBE, Message
 from ._waiting import wait_or_cancel, wait_without_cancelling
 from ._watch import Watches
 
@@ -121,7 +121,7 @@ class Link:
             await self.outbox.release_deferred()
             # A server that is too slow for calls is not up. The first makes a connection.
             await wait_or_cancel(client.ping(), CONNECT_TIMEOUT)
-            await wait_or_cancel(client.ping(), self._tier.timeout)
+            await self.commands.force_run(PROBE, [self._tier.keyspace.probe_key])
             self._mark_up()
             tasks.append(self._start(self.outbox.flush_forever()))
             try:
@@ -237,7 +237,7 @@ class Link:
                 "%r: no contact with the server (%s); each process caches for itself "
                 "until contact is back",
                 self._tier,
-                type(error).__name__,
+                type(error.__cause__ or error).__name__,
                 # An error in the callable that makes the client is shown in full.
                 exc_info=None if isinstance(error, CONNECTION_ERRORS) else error,
             )

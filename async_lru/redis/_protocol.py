@@ -37,6 +37,11 @@ class Keyspace(NamedTuple):
         """The channel of the namespace's messages."""
         return f"async-lru:{self.namespace}"
 
+    @property
+    def probe_key(self) -> str:
+        """A key that never exists."""
+        return f"async-lru:{self.namespace}:probe"
+
     def generation_key(self, function: str) -> str:
         """Return the key of a function's generation, which ``cache_clear`` changes."""
         return f"async-lru:{self.namespace}:{function}:generation"
@@ -184,6 +189,10 @@ end
 if redis.pcall('SET', KEYS[1], ARGV[1]).err then return false end
 return ARGV[1]
 """)
+
+#: Shows that the server accepts writes, which a replica does not.
+#: Keys: any that does not exist.
+PROBE: Final = _script("return redis.call('DEL', KEYS[1])")
 
 #: Begins a new generation and returns it: nobody finds what was stored before, even if
 #: the server has no room for the new generation. It is a hash of the previous one and the
