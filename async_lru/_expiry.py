@@ -189,7 +189,7 @@ class Expiry:
         # The timer must keep neither the cache nor the context of this call alive. Even
         # when it is cancelled, it stays for a while, and a Deadline would keep its key.
         self._when = when = float(when)
-        self._timer = self._call_at(when, loop, _tick, _reference_to(self), loop)
+        self._timer = self._call_at(when, loop, _tick, _reference_to(self), loop, when)
 
     def _call_at(
         self, when: float, loop: AbstractEventLoop, *callback: Any
@@ -201,12 +201,14 @@ class Expiry:
         # asyncio may run a timer up to one tick of the clock early.
         return max(loop.time(), self._when)
 
-    def tick(self, loop: AbstractEventLoop) -> None:
+    def tick(self, loop: AbstractEventLoop, when: float) -> None:
         """Drop what is due, and set the timer for the next deadline."""
         on_due = self._on_due()
         with self._lock:
-            # Another loop may have taken the cache. Tests do that in other processes.
-            if on_due is None or loop is not self._loop:  # pragma: no cover
+            # A timer that was released may fire once more, since it is cancelled later.
+            # Another loop may have taken the cache: tests do that in other processes.
+            is_released = when != self._when or loop is not self._loop
+            if on_due is None or is_released:
                 return
             now = self._time(loop)
             self._forget_timer()
@@ -228,7 +230,9 @@ def _reference_to(expiry: Expiry) -> "weakref.ref[Expiry]":
     return weakref.ref(expiry)
 
 
-def _tick(reference: "weakref.ref[Expiry]", loop: AbstractEventLoop) -> None:
+def _tick(
+    reference: "weakref.ref[Expiry]", loop: AbstractEventLoop, when: float
+) -> None:
     expiry = reference()
     if expiry is not None:  # pragma: no branch  # it has released the timer
-        expiry.tick(loop)
+        expiry.tick(loop, when)

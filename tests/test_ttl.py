@@ -467,3 +467,21 @@ async def test_values_expire_while_deadlines_are_being_cleaned_out_A7(
             function.cache_invalidate(key)
         await clock.advance(10)
         assert function.cache_info().currsize == 0
+
+
+async def test_a_released_timer_that_is_due_drops_nothing_newer_A7_B1(
+    clock: Clock,
+) -> None:
+    @alru_cache(ttl=float)
+    async def function(seconds: float) -> float:
+        return seconds
+
+    await function(1)
+    clock.turn(2)
+    await asyncio.sleep(0)  # until just before the timer fires
+    function.cache_invalidate(1)
+    function.cache_put(60.0, 2)
+    await steps()
+    assert function.cache_contains(2)
+    await clock.advance(61)
+    assert function.cache_info().currsize == 0
