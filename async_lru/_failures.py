@@ -1,6 +1,7 @@
 """Copies of exceptions, to be raised to other calls."""
 
 import builtins
+from collections.abc import Callable
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, TypeAlias
 
@@ -10,9 +11,10 @@ _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: not a built-in class
 def duplicate(error: BaseException) -> Any:
     """Return a copy of *error* without a traceback or context.
 
-    It has the same type, args, attributes and notes, and copies of the cause and of the
-    members of a group. Does not call ``__init__``, which may take other arguments than
-    ``args``, or build them.
+    It has the same type, args, attributes and notes, and copies of the cause, of the
+    members of a group, and of exceptions among args and attributes. Does not call
+    ``__init__``, which may take other arguments than ``args``, or build them. Raises
+    whatever a type raises that cannot be copied.
     """
     return _duplicate(error, {})
 
@@ -25,8 +27,8 @@ def twin_of(error: BaseException) -> Any:
     known: _Known = {}
     twin = _duplicate(error, known)
     for original, copy in known.values():
-        copy.__traceback__ = original.__traceback__
-        copy.__context__ = original.__context__
+        copy.with_traceback(original.__traceback__)
+        _set(copy, "__context__", original.__context__)
     return twin
 
 
@@ -41,6 +43,10 @@ def _duplicate(error: BaseException, known: _Known) -> Any:
     built_in = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
     args: Any = error.args
     twin: Any
+
+    def own(value: Any) -> Any:
+        return _duplicate(value, known) if isinstance(value, BaseException) else value
+
     members: Any = getattr(error, "exceptions", ())
     if issubclass(built_in, _Groups):
         args = (getattr(error, "message", ""), [_duplicate(e, known) for e in members])
@@ -50,27 +56,32 @@ def _duplicate(error: BaseException, known: _Known) -> Any:
     for base in kind.__mro__:
         for name, attribute in vars(base).items():
             if isinstance(attribute, _FIELDS) and not name.startswith("__"):
-                _copy_field(error, twin, name)
-    twin.args = args  # after the fields, one of which it is
-    twin.__dict__.update(error.__dict__)
+                _copy_field(error, twin, name, own)
+    _set(twin, "args", tuple(map(own, args)))  # after the fields, one of which it is
+    twin.__dict__.update((name, own(value)) for name, value in vars(error).items())
     notes: Any = getattr(error, "__notes__", None)
     if isinstance(notes, list):
-        twin.__notes__ = notes.copy()
+        _set(twin, "__notes__", notes.copy())
     if error.__cause__ is not None:
-        twin.__cause__ = _duplicate(error.__cause__, known)
-    twin.__suppress_context__ = error.__suppress_context__
+        _set(twin, "__cause__", _duplicate(error.__cause__, known))
+    _set(twin, "__suppress_context__", error.__suppress_context__)
     return twin
 
 
-def _copy_field(error: BaseException, twin: BaseException, name: str) -> None:
+def _copy_field(
+    error: BaseException, twin: BaseException, name: str, own: Callable[[Any], Any]
+) -> None:
     """Copy a slot, where many built-in exceptions keep their attributes."""
     try:
         value = getattr(error, name)
         if getattr(twin, name, _UNSET) is not value:
-            setattr(twin, name, value)
+            _set(twin, name, own(value))
     except (AttributeError, TypeError):  # not set, or read-only
         pass
 
+
+#: Sets an attribute, even if the type of the exception refuses that to others.
+_set: Callable[[BaseException, str, Any], None] = BaseException.__setattr__
 
 _UNSET = object()
 

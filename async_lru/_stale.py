@@ -112,7 +112,7 @@ class StaleCache(TimedCache):
             if value is MISSING:
                 raise
             # Other callers may keep the error, which must not keep this frame alive.
-            error.__traceback__ = getattr(error.__traceback__, "tb_next", None)
+            error.with_traceback(getattr(error.__traceback__, "tb_next", None))
             return value
         finally:
             if timer is not None:
@@ -197,7 +197,12 @@ class StaleCache(TimedCache):
 
     def keep_failure(self, run: Run, error: BaseException) -> Any:
         end = self.end_of_failure(run, error)
-        return None if end is None else KeptFailure(error, deadline_at(end))
+        if end is None:
+            return None
+        try:
+            return KeptFailure(error, deadline_at(end))
+        except Exception:  # noqa: BLE001  # its type cannot be copied
+            return None
 
     def end_of_failure(self, run: Run, error: BaseException) -> float | None:  # noqa: ARG002
         """Return until when a failure is kept, or None if it is not."""

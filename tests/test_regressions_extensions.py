@@ -2,10 +2,12 @@
 
 import asyncio
 import sys
+import threading
 import traceback
 import warnings
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
@@ -348,3 +350,120 @@ def test_the_calls_of_all_functions_share_their_code_D(options: dict[str, Any]) 
     for call in calls:
         call.close()
     assert len(codes) == 1
+
+
+# Exceptions that are hard to copy
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    key: int
+
+
+class WithCause(LookupError):
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+class Uncopyable(Exception):
+    @property
+    def args(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("has no args")
+
+
+async def test_a_stale_value_replaces_a_failure_whose_type_is_frozen_C8(
+    clock: Clock,
+) -> None:
+    @alru_cache(ttl=1, stale_if_error=60)
+    async def function(key: int) -> str:
+        if clock.now > begun:
+            raise Frozen(key)
+        return "old"
+
+    begun = clock.now
+    assert await function(1) == "old"
+    clock.turn(2)
+    assert await function(1) == "old"
+
+
+@pytest.mark.parametrize(("kind", "runs"), [(Frozen, 1), (Uncopyable, 2)])
+async def test_a_failure_is_kept_if_its_type_can_be_copied_C11(
+    kind: type[Exception], runs: int
+) -> None:
+    @alru_cache(error_ttl={kind: 60})
+    async def function(key: int) -> None:
+        await asyncio.sleep(0)
+        raise kind(key)
+
+    for _ in range(2):
+        with pytest.raises(kind):
+            await function(1)
+    stats = function.cache_stats()
+    assert (stats.misses, stats.failures, stats.in_flight) == (runs, runs, 0)
+
+
+@needs_refcount
+@pytest.mark.parametrize("place", ["args", "attribute"])
+async def test_a_kept_failure_keeps_no_frames_by_another_exception_C11_B3(
+    place: str,
+) -> None:
+    class Local:
+        pass
+
+    def fail(key: int) -> None:
+        local = Local()
+        locals_.append(weakref.ref(local))
+        raise ValueError(key)
+
+    def failure(key: int) -> Exception:
+        try:
+            fail(key)
+        except ValueError as inner:
+            return inner
+        raise AssertionError("never reached")
+
+    @alru_cache(error_ttl={LookupError: 60})
+    async def function(key: int) -> None:
+        if place == "args":
+            raise LookupError(failure(key))
+        raise WithCause(failure(key))
+
+    locals_: list[weakref.ref[Local]] = []
+    with pytest.raises(LookupError):
+        await function(1)
+    await asyncio.sleep(0)
+    assert locals_[0]() is None
+    with pytest.raises(LookupError) as caught:
+        await function(1)
+    error = caught.value
+    found = error.cause if isinstance(error, WithCause) else error.args[0]
+    assert (type(found), found.args, len(locals_)) == (ValueError, (1,), 1)
+
+
+def test_loops_get_exceptions_of_their_own_if_their_type_is_frozen_E5() -> None:
+    @alru_cache(shared=True)
+    async def function(key: int) -> None:
+        await asyncio.to_thread(both.wait, 10)
+        raise Frozen(key)
+
+    def work() -> None:
+        async def main() -> None:
+            call = asyncio.ensure_future(function(1))
+            await asyncio.sleep(0)
+            both.wait(10)
+            with pytest.raises(Frozen) as caught:
+                await call
+            found.append(caught.value)
+
+        asyncio.run(main())
+
+    both = threading.Barrier(3)
+    found: list[Frozen] = []
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+    assert found[0] is not found[1]
