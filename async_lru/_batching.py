@@ -100,12 +100,7 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
             owner = id(instance[0]) if instance else None
             batch = batches.get(owner)
             if batch is None:
-
-                def close() -> None:
-                    if batches.get(owner) is batch:
-                        del batches[owner]
-
-                batch = Batch(loop, partial(load, *instance), window, close)
+                batch = Batch(loop, partial(load, *instance), window, batches, owner)
                 batches[owner] = batch
             return batch.value_of(key, max_size)
 
@@ -148,12 +143,14 @@ class Batch:
         loop: AbstractEventLoop,
         load: Load,
         window: float,
-        close: Callable[[], None],
+        batches: "dict[int | None, Batch]",
+        owner: int | None,
     ) -> None:
         self.loop = loop
         self.load = load
-        #: Called when the batch takes no more keys.
-        self.close = close
+        #: The batches that take further keys, by the id of their instance.
+        self.batches = batches
+        self.owner = owner
         self.waiters: dict[Any, list[Future[Any]]] = {}
         self.task: Task[None] | None = None
         #: Starts the batch, full or not. Without a window, other calls in this turn of
@@ -163,6 +160,11 @@ class Batch:
             self.timer = loop.call_later(window, self.go_out)
         else:
             self.timer = loop.call_soon(self.go_out)
+
+    def close(self) -> None:
+        """Take no more keys."""
+        if self.batches.get(self.owner) is self:
+            del self.batches[self.owner]
 
     async def value_of(self, key: Any, max_size: int) -> Any:
         """Wait for the value of *key*."""

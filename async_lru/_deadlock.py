@@ -27,6 +27,8 @@ _Caller: TypeAlias = "tuple[Waited, Task[Any]]"
 #: How one run waits for another: the last run, its waiter, and the path to it.
 _Path: TypeAlias = "tuple[Waited, Future[Any], _Path] | None"
 
+_TASKS: Any = (Task, getattr(asyncio.tasks, "_PyTask", Task))
+
 #: What ``gather`` returns.
 _Gathering: Any = getattr(asyncio.tasks, "_GatheringFuture", ())
 
@@ -78,6 +80,8 @@ def awaits(waiting: "Future[Any] | None", task: "Task[Any]") -> bool:
     """Return whether *waiting* certainly cannot continue before *task* has ended."""
     if waiting is task:
         return True
+    if not isinstance(waiting, _TASKS):  # not even the attributes of other futures
+        return False
     awaited: Any = getattr(waiting, "_fut_waiter", None)
     if awaited is None:
         return False

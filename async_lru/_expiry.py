@@ -162,9 +162,10 @@ class Expiry:
 
     def release(self) -> None:
         """Release the timer, at once in the thread of its loop."""
-        timer = self._forget_timer()
-        if timer is not None and self._loop is not None:
-            call_in(self._loop, timer.cancel)
+        timer, loop = self._forget_timer(), self._loop
+        self._loop = None  # a timer that is firing is not set again
+        if timer is not None and loop is not None:
+            call_in(loop, timer.cancel)
 
     def _forget_timer(self) -> TimerHandle | None:
         timer, self._timer = self._timer, None

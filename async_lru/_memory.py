@@ -28,24 +28,31 @@ def size_of(objects: Iterable[Any]) -> int | None:
     kept: list[Any] = []
     while pending:
         item: Any = pending.popleft()
-        if id(item) in seen or isinstance(item, _SHARED):
+        if id(item) in seen or issubclass(type(item), _SHARED):
             continue
         seen.add(id(item))
         kept.append(item)
-        total += sys.getsizeof(item, 0)
-        if isinstance(item, (str, bytes, bytearray)):
-            continue
-        contents: Any = item
-        if isinstance(contents, Mapping):
-            pending.extend(item.keys())
-            pending.extend(item.values())
-        elif isinstance(contents, (list, tuple, set, frozenset, deque)):
-            pending.extend(item)
-        held = getattr(item, "__dict__", None)
-        if held is not None:
-            pending.append(held)
-        pending.extend(_in_slots(item))
+        with suppress(Exception):  # a dead proxy, or changed by another thread
+            total += sys.getsizeof(item, 0)
+            pending.extend(_parts_of(item))
     return total
+
+
+def _parts_of(item: Any) -> list[Any]:
+    """Return the objects that *item* refers to."""
+    if isinstance(item, (str, bytes, bytearray)):
+        return []
+    parts: list[Any] = []
+    contents: Any = item
+    if isinstance(contents, Mapping):
+        parts += item.keys()
+        parts += item.values()
+    elif isinstance(contents, (list, tuple, set, frozenset, deque)):
+        parts += item
+    held = getattr(item, "__dict__", None)
+    if held is not None:
+        parts.append(held)
+    return [*parts, *_in_slots(item)]
 
 
 def _in_slots(item: Any) -> Iterator[Any]:

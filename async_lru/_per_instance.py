@@ -106,13 +106,17 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
     def _forget(self, key: int) -> None:
         """Drop the cache of a freed instance, and keep its counters."""
-        _, cache = self._caches.pop(key)
-        self._gone.append(stats_of(cache)._replace(in_flight=0, currsize=0))
-        with self._cache.lock:
+        _, cache = self._caches[key]
+        gone = stats_of(cache)._replace(in_flight=0, currsize=0)
+        with self._cache.lock:  # for those who add up the counters meanwhile
+            self._gone.append(gone)
+            del self._caches[key]
             # If another instance is freed meanwhile, this loop adds its counters, too.
             while self._gone and not self._is_adding:
                 self._is_adding = True
-                self._totals_of_gone = self._totals_of_gone.plus(self._gone.popleft())
+                total = self._totals_of_gone.plus(self._gone[0])
+                self._totals_of_gone = total
+                self._gone.popleft()
                 self._is_adding = False
 
     def _all(self) -> list[Cache]:
@@ -186,9 +190,12 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         return parameters
 
     def cache_stats(self) -> CacheStats:
-        total = self._totals_of_gone
-        for cache in self._all():
-            total = total.plus(stats_of(cache))
+        with self._cache.lock:  # an instance that is freed counts once all the same
+            total = self._totals_of_gone
+            gone = list(self._gone)
+            caches = self._all()
+        for stats in (*gone, *map(stats_of, caches)):
+            total = total.plus(stats)
         return total._replace(tier_up=self._cache.tier_up)
 
     def cache_memory(self) -> int | None:
@@ -212,8 +219,11 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             cache.after_fork()
 
     async def cache_close(self, *, wait: bool = False) -> None:
-        await self._cache.close(wait=wait)
-        await asyncio.gather(*(cache.close(wait=wait) for cache in self._all()))
+        asyncio.get_running_loop()
+        caches = [self._cache, *self._all()]
+        for cache in caches:
+            cache.shut()
+        await asyncio.gather(*(cache.close(wait=wait) for cache in caches))
 
     def cache_open(self) -> None:
         for cache in [self._cache, *self._all()]:

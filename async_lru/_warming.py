@@ -77,8 +77,11 @@ class _Warming:
             # Not gather, which would cancel the workers before _stopped is set.
             if workers:
                 await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for worker in [worker for worker in workers if worker.done()]:
-                worker.result()
+            for place in range(
+                len(workers)
+            ):  # no variable for one: that would be a cycle
+                if workers[place].done():
+                    workers[place].result()
             return self._outcomes
         finally:
             self._stopped = True
@@ -102,7 +105,7 @@ class _Warming:
             try:
                 self._outcomes[index] = await self._call(*args, **kwargs)
             except CancelledError as error:
-                if self._stopped:
+                if self._stopped or _is_cancelled():
                     raise
                 self._outcomes[index] = error  # the run was cancelled, not this worker
             except Exception as error:  # noqa: BLE001  # returned to the caller
@@ -110,3 +113,10 @@ class _Warming:
             self._done += 1
             if self._progress is not None:
                 self._progress(self._done, self._number)
+
+
+def _is_cancelled() -> bool:
+    """Return whether this task was cancelled itself, as far as Python can tell."""
+    task: Any = asyncio.current_task()
+    # Python 3.10 cannot tell it from the cancellation of what the task waited for.
+    return bool(getattr(task, "cancelling", int)())

@@ -326,3 +326,29 @@ async def test_a_call_near_the_recursion_limit_fails_or_works_B6_E9(
     assert not tasks
     assert function.cache_parameters()["tasks"] == 0
     assert await asyncio.wait_for(function(0), 1) == 0
+
+
+class Private(asyncio.Future[int]):
+    """A future of the user's, whose attributes nobody must look for."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"looked for {name}")
+
+
+async def test_futures_of_the_user_are_not_looked_into_B5() -> None:
+    @alru_cache
+    async def function(key: int) -> int:
+        async def join() -> int:
+            await asyncio.sleep(0)
+            return await function(key)
+
+        tasks.append(asyncio.ensure_future(join()))
+        return await future
+
+    tasks: list[asyncio.Task[int]] = []
+    future = Private()
+    call = asyncio.ensure_future(function(1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    future.set_result(1)
+    assert await call == await tasks[0] == 1

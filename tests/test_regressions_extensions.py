@@ -1,6 +1,7 @@
 """Extensions that went wrong once: refreshing, stale values, kept failures, instances."""
 
 import asyncio
+import contextlib
 import sys
 import threading
 import traceback
@@ -15,6 +16,7 @@ import pytest
 from conftest import (
     Clock,
     Controlled,
+    Timers,
     collect_reports,
     needs_refcount,
     outcome,
@@ -22,7 +24,7 @@ from conftest import (
     steps,
 )
 
-from async_lru import AlruCacheLoopResetWarning, alru_cache
+from async_lru import AlruCacheLoopResetWarning, alru_cache, batched
 
 Make = Callable[..., Controlled]
 
@@ -467,3 +469,140 @@ def test_loops_get_exceptions_of_their_own_if_their_type_is_frozen_E5() -> None:
         thread.join()
     assert found[0] == found[1]
     assert found[0] is not found[1]
+
+
+# Instances, batches and warming
+
+
+async def test_a_close_of_all_instances_refuses_calls_at_once_A9() -> None:
+    class Service:
+        @alru_cache(per_instance=True)
+        async def load(self, key: int) -> int:
+            return key
+
+    service = Service()
+    await service.load(1)
+    closing = asyncio.ensure_future(Service.load.cache_close())
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="is closed"):
+        await service.load(1)
+    closing.cancel()
+    await asyncio.wait([closing])
+    with pytest.raises(RuntimeError, match="is closed"):
+        await service.load(1)
+
+
+@needs_refcount
+async def test_totals_do_not_fall_while_an_instance_is_freed_C4(clock: Clock) -> None:
+    class Value:
+        def __del__(self) -> None:
+            seen.append(Service.load.cache_stats().misses)
+
+    class Service:
+        @alru_cache(per_instance=True, ttl=1)
+        async def load(self) -> Value:
+            return Value()
+
+    seen: list[int] = []
+    service = Service()
+    await service.load()
+    await asyncio.sleep(0)
+    clock.turn(2)
+    del service
+    assert seen == [1]
+    assert Service.load.cache_stats().misses == 1
+
+
+@needs_refcount
+async def test_a_batch_keeps_no_instance_alive_C9_C10_B3() -> None:
+    class Service:
+        @alru_cache(per_instance=True)
+        @batched()
+        async def load(self, keys: list[int]) -> list[int]:
+            return keys
+
+    service = Service()
+    assert await service.load(1) == 1
+    freed = weakref.ref(service)
+    del service
+    await steps()
+    assert freed() is None
+
+
+class Stop(Exception):
+    pass
+
+
+@needs_refcount
+async def test_warming_that_progress_stops_leaves_no_cycle_C7_B3() -> None:
+    @alru_cache
+    async def function(key: int) -> int:
+        return key
+
+    def stop(done: int, total: int) -> None:
+        raise Stop
+
+    async def warm() -> Any:
+        try:
+            await function.cache_warm([(1,), (2,)], progress=stop)
+        except Stop as error:
+            return weakref.ref(error)
+
+    freed = await asyncio.ensure_future(warm())
+    await steps()
+    assert freed() is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python cannot tell whose it is")
+def test_warming_starts_no_calls_while_its_loop_ends_C7_A5() -> None:
+    @alru_cache(maxsize=None)
+    async def function(key: int) -> None:
+        begun.append(key)
+        await asyncio.sleep(60)
+
+    async def main() -> None:
+        calls = [(key,) for key in range(100)]
+        warming = asyncio.ensure_future(function.cache_warm(calls, concurrency=20))
+        await steps()
+        begun.append(warming)
+
+    begun: list[Any] = []
+    asyncio.run(main())
+    assert begun[:-1] == list(range(20))
+
+
+async def test_memory_is_estimated_whatever_values_raise_C4_B13() -> None:
+    class Lazy:
+        @property
+        def __dict__(self) -> Any:  # type: ignore[override]
+            raise RuntimeError("working outside of a request")
+
+    class Target:
+        pass
+
+    @alru_cache(ignore=("target",))
+    async def function(target: Target) -> Any:
+        return [weakref.proxy(target), Lazy(), "text"]
+
+    await function(Target())
+    function.cache_memory()
+
+
+async def test_a_close_while_a_timer_drops_values_leaves_no_timer_A9_B4(
+    clock: Clock, timers: Timers
+) -> None:
+    class Value:
+        def __del__(self) -> None:
+            with contextlib.suppress(StopIteration):
+                function.cache_close().send(None)
+
+    @alru_cache(ttl=lambda value: 60 if value == 1 else 1)
+    async def function(key: int) -> Any:
+        return 1 if key else Value()
+
+    await function(1)
+    await function(0)
+    await clock.advance(2)
+    await steps()
+    assert function.cache_parameters()["closed"]
+    assert timers.armed == []
