@@ -2,11 +2,15 @@
 
 import asyncio
 import contextvars
+import datetime
 import functools
 import gc
 import math
 import pickle
+import sys
+import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -570,3 +574,194 @@ async def test_a_server_that_becomes_a_replica_counts_as_down_F7(
     assert await eventually(lambda: one.cache_stats().tier_up)
     assert await one(3) == "value"
     assert await other(3) == "value"
+
+
+async def test_a_late_message_of_a_clear_does_not_bring_its_generation_back_F5(
+    twins: Twins, client: Any
+) -> None:
+    one, other = twins.returning("new"), twins.returning("old")
+    assert await one(0) == "new"
+    assert await other(1) == "old"
+    (key,) = client.keys(f"*{twins.namespace}*:generation")
+    ended = client.get(key)
+    one.cache_clear()
+    await one.cache_settled()
+    late = f"g {'f' * 16} {ended} {ended} * app.load"
+    client.publish(f"async-lru:{twins.namespace}", late)
+    await asyncio.sleep(0.1)
+    assert await one(1) == "new"
+
+
+class LoopInThread:
+    """An event loop that runs in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+
+    def run(self, coroutine: Any) -> Any:
+        """Return the result of *coroutine* there."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+
+    async def cancel_all(self) -> None:
+        """Cancel all other tasks there, as frameworks and tests do."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def threads_loops() -> Iterator[list[LoopInThread]]:
+    loops = [LoopInThread(), LoopInThread()]
+    yield loops
+    for loop in loops:
+        loop.stop()
+
+
+def test_a_loop_drops_its_values_when_no_link_hears_for_it_F5_F7(
+    twins: Twins, threads_loops: list[LoopInThread]
+) -> None:
+    tier = twins.tier()
+    one = twins.returning("value", tier=tier)
+    other = twins.returning("value", tier=tier, name="other")
+    here, there = threads_loops
+    there.run(other(1))
+    here.run(one(1))
+    here.run(here.cancel_all())
+    assert one.cache_contains(1)  # it hears by the link of the other loop
+    there.run(there.cancel_all())
+    assert not one.cache_contains(1)
+    here.run(one.cache_close())
+    there.run(other.cache_close())
+
+
+def test_a_close_waits_for_the_links_of_other_loops_F13(
+    twins: Twins, threads_loops: list[LoopInThread]
+) -> None:
+    one = twins.returning("value", shared=True)
+    here, there = threads_loops
+    here.run(one(1))
+    there.run(one(2))
+
+    async def others() -> int:
+        return len(asyncio.all_tasks() - {asyncio.current_task()})
+
+    assert there.run(others()) > 0
+    here.run(one.cache_close())
+    assert there.run(others()) == 0
+
+
+def test_a_put_without_contact_overwrites_nothing_newer_F5_F7(twins: Twins) -> None:
+    one = twins.returning("computed", shared=True)
+    other = twins.returning("computed", shared=True)
+
+    async def put_newer() -> None:
+        other.cache_put("newer", 1)
+        await other.cache_settled()
+
+    async def look() -> tuple[Any, Any]:
+        await one(2)
+        await one.cache_settled()
+        return await one(1), await other(1)
+
+    asyncio.run(one(0))  # type: ignore[arg-type]  # a coroutine
+    one.cache_put("old", 1)  # between two jobs
+    asyncio.run(put_newer())
+    assert "old" not in asyncio.run(look())
+    asyncio.run(one.cache_close())
+    asyncio.run(other.cache_close())
+
+
+async def test_a_ttl_of_any_length_is_shared_F1(twins: Twins) -> None:
+    one, other = twins.counted(ttl=sys.maxsize), twins.counted(ttl=sys.maxsize)
+    one.function.cache_put("put", 1)
+    await one.function.cache_settled()
+    assert await one.function(2) == 2
+    assert (await other.function(1), await other.function(2)) == ("put", 2)
+    assert other.runs == []
+
+
+async def test_functions_closed_one_after_the_other_leave_no_connections_F13(
+    server: Server, twins: Twins, client: Any
+) -> None:
+    def make() -> Any:
+        made.append(redis.asyncio.Redis.from_url(server.url))
+        return made[-1]
+
+    made: list[Any] = []  # keeps open what is not closed
+    before = len(client.client_list())
+    for turns in range(4):
+        tier = RedisTier(make, namespace=twins.namespace, timeout=SLOW)
+        functions = [twins.returning(1, tier=tier, name=name) for name in ("a", "b")]
+        await asyncio.gather(*(function(1) for function in functions))
+        closing = asyncio.ensure_future(functions[0].cache_close())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await functions[1].cache_close()
+        await closing
+    await eventually(lambda: len(client.client_list()) == before)
+
+
+async def test_a_pool_of_few_connections_is_enough_F1_F7(
+    server: Server, twins: Twins
+) -> None:
+    def few() -> Any:
+        return redis.asyncio.Redis.from_url(server.url, max_connections=4)
+
+    tier = RedisTier(few, namespace=twins.namespace, timeout=SLOW)
+    one = twins.returning("value", tier=tier)
+    await asyncio.gather(*map(one, range(50)))
+    for key in range(16):
+        one.cache_invalidate(key)
+    await one.cache_settled()
+    stats = one.cache_stats()
+    assert (stats.tier_errors, stats.tier_up, stats.currsize) == (0, True, 34)
+
+
+WHEN = datetime.datetime(2020, 1, 2, 12, tzinfo=datetime.timezone.utc)
+
+
+class Zone(datetime.tzinfo):
+    """Another type of zone than that of decoded times."""
+
+    def utcoffset(self, when: Any) -> datetime.timedelta:
+        return datetime.timedelta(0)
+
+
+@pytest.mark.parametrize("value", [WHEN.replace(fold=1), WHEN.replace(tzinfo=Zone())])
+async def test_times_that_do_not_survive_the_codec_are_refused_F8(
+    value: datetime.datetime, twins: Twins
+) -> None:
+    tier = twins.tier(
+        encode=lambda when: when.isoformat().encode(),
+        decode=lambda packed: datetime.datetime.fromisoformat(packed.decode()),
+    )
+    assert await twins.returning(WHEN, tier=tier)(1) == WHEN
+    with pytest.raises(TypeError, match="cannot store"):
+        await twins.returning(value, tier=tier)(2)
+
+
+class Demanding(Exception):
+    """Cannot be made of anything but a key that it knows."""
+
+    def __new__(cls, key: str) -> "Demanding":
+        {"known": 1}[key]
+        return super().__new__(cls, key)
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key is {key}")
+
+
+async def test_a_failure_that_cannot_be_rebuilt_is_raised_all_the_same_C11(
+    twins: Twins,
+) -> None:
+    one = twins.returning(Demanding("known"), error_ttl={Demanding: 60})
+    with pytest.raises(Demanding, match="the key is known"):
+        await one(1)

@@ -224,8 +224,10 @@ class TieredCache(TimedCache):
         now = self.clock_of(loop)()
         end = self.end_of(held, now)
         packed = self.tier.codec.pack(held, self.name)
-        if not self.tier.is_up:
+        if not self.tier.will_send():
             end = min(end, now + LOCAL_TTL)
+            packed = None  # others may change the entry before it could be sent
+            self.tier.has_unheard_values = True
         if not now < end < inf:
             packed = None
         change = Change(

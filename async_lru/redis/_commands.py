@@ -78,6 +78,10 @@ class Commands:
     def use(self, client: Any) -> None:
         """Send commands with *client* from now on."""
         self._client = client
+        pool: Any = getattr(client, "connection_pool", None)
+        most: int = getattr(pool, "max_connections", None) or MAX_COMMANDS + 1
+        # One connection hears messages. None is left for more commands than the others.
+        self._slots = asyncio.Semaphore(max(min(MAX_COMMANDS, most - 1), 1))
 
     def enable(self) -> None:
         """Let ``run`` send commands from now on."""

@@ -26,6 +26,11 @@ class Generations:
         self._known.clear()
         self.epoch += 1
 
+    def forget_function(self, function: str) -> None:
+        """Forget the generation of a function. Can be called from any thread."""
+        self.epoch += 1
+        self._known.pop(function, None)
+
     async def entry_keys(self, function: str, hash_: str) -> tuple[str, EntryKeys]:
         """Return the generation of a function, and the keys of one of its entries.
 
@@ -80,15 +85,14 @@ class Generations:
         """Update the generation from *message*; return what it means for entries."""
         known = self._known.get(message.function)
         if message.kind is MessageKind.CLEARED:
-            self._known[message.function] = message.generation
-            self.epoch += 1
+            # The message may be late, and its generation have ended: ask the server.
+            self.forget_function(message.function)
             return message
         if known in (None, message.generation) or message.kind is MessageKind.RELEASED:
             return message
         # Either the server lost the known generation and a process began a new one, which
         # no message announces, or this message is late. We cannot know which.
-        del self._known[message.function]
-        self.epoch += 1
+        self.forget_function(message.function)
         return message._replace(kind=MessageKind.CLEARED, version="", sender_id="")
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakSet
 
 from ._codecs import Codec
@@ -17,6 +18,10 @@ from ._waiting import wait_or_cancel
 if TYPE_CHECKING:
     from ._cache import TieredCache
     from ._load import Load
+
+
+#: Seconds between two checks of links in the loops of other threads.
+_POLL: Final = 0.01
 
 
 class Settings(NamedTuple):
@@ -45,6 +50,8 @@ class Hub:
         #: For all caches of the tier, too.
         self.lock = RLock()
         self.pending = Pending(self.lock)
+        #: Whether values were put that nothing has been heard of since.
+        self.has_unheard_values = False
         self._links: dict[AbstractEventLoop, Link] = {}
 
     def __repr__(self) -> str:
@@ -86,6 +93,19 @@ class Hub:
         links = self._all_links()
         return not links or any(not link.is_broken for link in links)
 
+    def will_send(self) -> bool:
+        """Return whether changes made now are sent soon."""
+        try:
+            self.link()
+        except RuntimeError:  # no loop runs in this thread
+            pass
+        return any(not link.is_broken for link in self._all_links())
+
+    def forget_generation(self, function: str) -> None:
+        """Let all loops ask for the generation of a function."""
+        for link in self._all_links():
+            link.generations.forget_function(function)
+
     def wake(self) -> None:
         """Send the changes made here to the server as soon as possible."""
         try:
@@ -113,9 +133,15 @@ class Hub:
                     load.on_change()
 
     def drop_values(self, loop: AbstractEventLoop) -> None:
-        """Drop all values that may answer calls in *loop*."""
+        """Drop the values that may have missed messages, as *loop* has no contact.
+
+        They are those that may answer calls in it, or in no other loop with a link.
+        """
+        self.has_unheard_values = False
+        others = [link.loop for link in self._all_links() if link.loop is not loop]
         for cache in self._all_caches():
-            if cache.is_served_in(loop) and not cache.closed:
+            is_heard = any(map(cache.is_served_in, others))
+            if (cache.is_served_in(loop) or not is_heard) and not cache.closed:
                 cache.drop_values()
 
     def forget(self, link: Link) -> None:
@@ -125,6 +151,7 @@ class Hub:
                 del self._links[link.loop]
         if not any(other.is_up for other in self._all_links()):
             self.drop_values(link.loop)
+            self.pending.turn_puts_into_invalidations()
         # What it could not send is for another link.
         if self.pending.is_awaited_in(link.loop) and not link.loop.is_closed():
             self.link()
@@ -144,11 +171,19 @@ class Hub:
         caches = self._all_caches()
         if all(cache.closed and not cache.in_flight for cache in caches):
             here = self._links.get(asyncio.get_running_loop())
+            others: list[Link] = []
             for link in self._all_links():
                 if link is here:
                     await link.close()
                 else:
                     link.close_soon()
+                    others.append(link)
+            end = time.monotonic() + 3 * self.timeout
+            # Nothing of this loop tells when they have ended.
+            while (  # noqa: ASYNC110
+                any(link.is_ending for link in others) and time.monotonic() < end
+            ):
+                await asyncio.sleep(_POLL)
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
         """Leave connections and pending changes to the parent."""

@@ -44,9 +44,7 @@ class Link:
         self.closed = False
         self.commands = Commands(loop, tier.timeout, self._lose_contact)
         self.generations = Generations(self.commands, tier.keyspace)
-        self.outbox = Outbox(
-            loop, self.commands, self.generations, tier.pending, tier.keyspace
-        )
+        self.outbox = Outbox(loop, self.commands, self.generations, tier)
         self.watches = Watches()
         #: Done when the link has come up for the first time, or has failed to.
         self._first_attempt = loop.create_future()
@@ -110,10 +108,8 @@ class Link:
             self.generations.forget()
             self._tier.assume_entries_changed(self.loop)
             self.watches.wake_all()
-            if self._was_down:
+            if self._was_down or self._tier.has_unheard_values:
                 self._tier.drop_values(self.loop)
-                # A value put here must not overwrite what others have changed since.
-                self._tier.pending.turn_puts_into_invalidations()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
             # Runs wait until what was changed of their entries is told in any case.
@@ -244,6 +240,9 @@ class Link:
         self._was_down = True
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
+        if not self._tier.is_up:
+            # A value put here must not overwrite what others change from now on.
+            self._tier.pending.turn_puts_into_invalidations()
 
     def _dispatch(self, message: Message | None) -> None:
         if message is not None:
@@ -257,11 +256,18 @@ class Link:
 
     def close_soon(self) -> None:
         """Close the link soon. Can be called from any thread."""
-        self.closed = True
-        call_soon_in(self.loop, self._task.cancel)
+        if not self.closed:  # a second cancellation would leave connections open
+            self.closed = True
+            call_soon_in(self.loop, self._task.cancel)
 
     async def close(self) -> None:
         """Close the link, and return when nothing of it is left running."""
-        self.closed = True
-        self._task.cancel()
+        if not self.closed:
+            self.closed = True
+            self._task.cancel()
         await asyncio.wait([self._task])
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether something of it is still running, in a loop that runs, too."""
+        return not self._task.done() and self.loop.is_running()

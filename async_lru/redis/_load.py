@@ -15,6 +15,7 @@ from ._commands import UnavailableError
 from ._link import Link
 from ._protocol import (
     ACQUIRE,
+    MAX_MILLISECONDS,
     RELEASE,
     RENEW,
     STORE,
@@ -333,7 +334,7 @@ class Load:
                 [*keys],
                 self._token,
                 self._token.encode() + packed,
-                max(int((end - now) * 1000), 1),
+                min(max(int((end - now) * 1000), 1), MAX_MILLISECONDS),
                 cache.tier.keyspace.channel,
                 message.pack(),
                 "1" if self._refreshes else "0",

@@ -1,19 +1,21 @@
 """What waits to be sent to the server: changes made here, and leases to release."""
 
 import asyncio
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from async_lru._loops import call_soon_in
 
 from ._commands import Commands
-from ._protocol import CHANGE, CLEAR, RELEASE, Keyspace, Message, MessageKind, new_token
+from ._protocol import CHANGE, CLEAR, RELEASE, Message, MessageKind, new_token
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from ._generations import Generations
-    from ._pending import Change, Pending
+    from ._hub import Hub
+    from ._pending import Change
 
 #: How many changes are sent at a time; others need room for their commands, too.
 SENT_AT_ONCE: Final = 16
@@ -30,16 +32,17 @@ class Outbox:
         loop: "AbstractEventLoop",
         commands: Commands,
         generations: "Generations",
-        pending: "Pending",
-        keyspace: Keyspace,
+        tier: "Hub",
     ) -> None:
         self._loop = loop
         self._commands = commands
         self._generations = generations
-        self._pending = pending
-        self._keyspace = keyspace
+        self._tier = tier
+        self._pending = tier.pending
+        self._keyspace = tier.keyspace
         self._changed = asyncio.Event()
-        self._unreleased: dict[str, tuple[str, Message]] = {}
+        #: Leases to release, and when they expire at the latest.
+        self._unreleased: dict[str, tuple[str, Message, float]] = {}
 
     # Changes
 
@@ -83,15 +86,14 @@ class Outbox:
         message = Message(
             MessageKind.CLEARED, change.sender_id, token, token, "*", function
         )
-        epoch = self._generations.epoch
-        found = await self._commands.force_run(
+        await self._commands.force_run(
             CLEAR,
             [self._keyspace.generation_key(function)],
             token,
             self._keyspace.channel,
             message.pack(),
         )
-        self._generations.record(function, found, epoch)
+        self._tier.forget_generation(function)
 
     async def _send_change(self, change: "Change") -> None:
         """Put or invalidate an entry in the current generation of its function."""
@@ -133,13 +135,23 @@ class Outbox:
         if (  # pragma: no branch
             not self._commands.enabled and len(self._unreleased) < MAX_UNRELEASED
         ):
-            self._unreleased[lease] = token, message
+            expires = self._loop.time() + self._tier.lease
+            self._unreleased[lease] = token, message, expires
 
     async def release_deferred(self) -> None:
         """Release the leases of runs that ended without the server."""
         channel = self._keyspace.channel
-        for lease, (token, message) in list(self._unreleased.items()):
-            await self._commands.force_run(
-                RELEASE, [lease], token, channel, message.pack()
+        while self._unreleased:
+            taken = list(islice(self._unreleased.items(), SENT_AT_ONCE))
+            now = self._loop.time()
+            await asyncio.gather(
+                *(
+                    self._commands.force_run(
+                        RELEASE, [lease], token, channel, message.pack()
+                    )
+                    for lease, (token, message, expires) in taken
+                    if now < expires
+                )
             )
-            del self._unreleased[lease]
+            for lease, _ in taken:
+                del self._unreleased[lease]

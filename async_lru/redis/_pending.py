@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from async_lru._loops import call_soon_in
 
-from ._protocol import new_token
+from ._protocol import MAX_MILLISECONDS, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ class Change:
         if self._packed is None:  # then its end may be infinite
             return b"", 0
         left = int((self._ends - monotonic()) * 1000)
-        return (self._packed, left) if left > 0 else (b"", 0)
+        return (self._packed, min(left, MAX_MILLISECONDS)) if left > 0 else (b"", 0)
 
     def turn_into_invalidation(self) -> None:
         """Turn a put into an invalidation."""
@@ -100,7 +100,7 @@ class Pending:
             if hash_ is not None and len(self._changes) >= MAX_PENDING:
                 change = Change((function, None), "", new_token())
             covered = (
-                [target for target in self._changes if target[0] == function]
+                [target for target in list(self._changes) if target[0] == function]
                 if change.target[1] is None
                 else [change.target]
             )
@@ -119,16 +119,20 @@ class Pending:
     def take(self, most: int) -> list[Change]:
         """Return at most *most* changes that can be sent now."""
         with self._lock:
-            free = (c for t, c in self._changes.items() if not self._must_wait(t))
-            taken = list(islice(free, most))
-            for change in taken:
-                self._in_flight[change.target] = self._changes.pop(change.target)
+            # A signal handler may change the maps between two lines.
+            free = (t for t in list(self._changes) if not self._must_wait(t))
+            taken: list[Change] = []
+            for target in islice(free, most):
+                change = self._changes.pop(target, None)
+                if change is not None:
+                    self._in_flight[target] = change
+                    taken.append(change)
             return taken
 
     def _must_wait(self, target: Target) -> bool:
         function, hash_ = target
         if hash_ is None:  # a put in flight must not be repeated after it
-            return any(other[0] == function for other in self._in_flight)
+            return any(other[0] == function for other in list(self._in_flight))
         # What was changed after a clearing needs the new generation.
         clearing = function, None
         return (

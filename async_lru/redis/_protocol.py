@@ -20,6 +20,10 @@ def new_token() -> str:
 TOKEN_SIZE: Final = len(new_token())
 
 
+#: A lifetime that no server refuses: about a hundred years.
+MAX_MILLISECONDS: Final = 100 * 365 * 24 * 3600 * 1000
+
+
 class EntryKeys(NamedTuple):
     """The keys of one entry, both in one slot of a cluster."""
 

@@ -34,11 +34,15 @@ class EntryVersions:
             self._hashes.append(hash_)
         self._versions[hash_] = EntryVersion(key, version)
         for _ in range(min(self.SWEEP_STEPS, len(self._hashes) - 1)):
-            oldest = self._hashes.popleft()
-            if oldest == hash_ or self._is_there(self._versions[oldest].key):
+            try:
+                oldest = self._hashes.popleft()
+            except IndexError:  # pragma: no cover  # a signal handler has cleared it
+                break
+            known = self._versions.get(oldest)
+            if known is not None and (oldest == hash_ or self._is_there(known.key)):
                 self._hashes.append(oldest)
             else:
-                del self._versions[oldest]
+                self._versions.pop(oldest, None)
 
     def clear(self) -> None:
         """Forget all."""
