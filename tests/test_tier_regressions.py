@@ -697,15 +697,16 @@ async def test_functions_closed_one_after_the_other_leave_no_connections_F13(
 
     made: list[Any] = []  # keeps open what is not closed
     before = len(client.client_list())
-    for turns in range(4):
-        tier = RedisTier(make, namespace=twins.namespace, timeout=SLOW)
-        functions = [twins.returning(1, tier=tier, name=name) for name in ("a", "b")]
-        await asyncio.gather(*(function(1) for function in functions))
-        closing = asyncio.ensure_future(functions[0].cache_close())
+    tier = RedisTier(make, namespace=twins.namespace, timeout=SLOW)
+    functions = [twins.returning(1, tier=tier, name=f"load{n}") for n in range(8)]
+    await asyncio.gather(*(function(1) for function in functions))
+
+    async def close(turns: int) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
-        await functions[1].cache_close()
-        await closing
+        await functions[turns].cache_close()
+
+    await asyncio.gather(*map(close, range(8)))
     await eventually(lambda: len(client.client_list()) == before)
 
 
