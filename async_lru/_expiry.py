@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any
 
 from ._loops import call_in, call_soon_in
+from ._values import HAS_GIL
 
 #: The minimum number of seconds between two rounds of the timer, so that many values
 #: share a round. Overdue values are not served in the meantime.
@@ -174,8 +175,11 @@ class Expiry:
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
         """Continue in a child process, which does not have the parent's timer."""
+        is_locked = not self._lock.acquire(blocking=False)
         self._lock = lock
         self._forget_timer()
+        if is_locked and not HAS_GIL:  # see Values
+            self._heap, self._source, self._outdated = [], [], 0
 
     def _arm(self, when: float, loop: AbstractEventLoop) -> None:
         """Set a timer in *loop* for *when*, unless an earlier one is set."""

@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any, Final, TypeAlias
 
 from ._stats import Counters
-from ._values import MISSING, Source
+from ._values import HAS_GIL, MISSING, Source
 
 #: The maximum number of values that one eviction spares. If all values of a cache had hits,
 #: an eviction must not block other threads while it checks every one of them.
@@ -242,7 +242,10 @@ class SharedValues:
         """Continue in a child process, without a thread that was changing the map."""
         was_changing = not self._lock.acquire(blocking=False)
         self._lock = lock
-        if was_changing:
+        if was_changing and not HAS_GIL:  # see Values
+            self._map = _Map({}, OrderedDict())
+            self._renew_readers()
+        elif was_changing:
             entries = self._map.entries
             live = [entry for entry in list(entries.values()) if entry.live]
             self._map = _Map(entries, OrderedDict.fromkeys(live))

@@ -9,13 +9,14 @@ from typing import Any, Final, Protocol, cast
 #: Stands for no value.
 MISSING: Final[Any] = object()
 
-_HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
+#: Whether the interpreter runs one thread at a time.
+HAS_GIL: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _set_item: Any = cast("Any", dict).__setitem__
 
 #: Without the GIL, only one thread at a time may use an OrderedDict. PyPy may switch
 #: threads between a load and a store; CPython switches at calls and jumps only.
-_TOUCH_NEEDS_NO_LOCK: Final[bool] = _HAS_GIL and sys.implementation.name == "cpython"
+_TOUCH_NEEDS_NO_LOCK: Final[bool] = HAS_GIL and sys.implementation.name == "cpython"
 
 #: The argument ``last`` of ``popitem``, passed by position: a keyword costs 50 ns.
 _OLDEST: Final = False
@@ -128,9 +129,7 @@ class Values:
                 self._adding = key
                 values[key] = value
             if self._maxsize is not None and len(values) > self._maxsize:
-                evicted = (
-                    values.popitem(_OLDEST)[1] if _HAS_GIL else _pop_oldest(values)
-                )
+                evicted = values.popitem(_OLDEST)[1] if HAS_GIL else _pop_oldest(values)
         except BaseException as error:
             # A signal handler that drops the very key replaces the map, too.
             if (  # pragma: no branch
@@ -185,8 +184,12 @@ class Values:
 
     def after_fork(self, lock: RLock) -> None:  # pragma: no cover  # in a child
         """Continue in a child process, without the threads that were changing the map."""
+        is_locked = not self._lock.acquire(blocking=False)
         self._lock = lock
-        if self._changing:
+        if is_locked and not HAS_GIL:
+            # CPython locks each object: the map may be locked by a thread that is gone.
+            self._begin_with(self._new_map())
+        elif self._changing:
             self._replace(self._map)
 
     def _make_way(self, values: Any, *, is_busy: bool) -> Any:
