@@ -41,9 +41,11 @@ class Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
-    def hold(self) -> None:
+    def hold(self, passing: int = 0) -> None:
+        """Hold all answers back from now on, but for the first *passing* ones."""
         self._free.clear()
         self.held = 0
+        self._passing = passing
 
     def release(self) -> None:
         self._free.set()
@@ -83,8 +85,11 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if not subscribed.is_set() and not self._free.is_set():
-                    self.held += 1
-                    await self._free.wait()
+                    if self._passing:
+                        self._passing -= 1
+                    else:
+                        self.held += 1
+                        await self._free.wait()
                 writer.write(data)
         writer.close()
 
@@ -112,10 +117,13 @@ def far(proxy: Proxy, twins: Twins) -> RedisTier:
 
 
 async def held_back(
-    proxy: Proxy, call: Awaitable[Any], meanwhile: Callable[[], Awaitable[Any]]
+    proxy: Proxy,
+    call: Awaitable[Any],
+    meanwhile: Callable[[], Awaitable[Any]],
+    passing: int = 0,
 ) -> Any:
     """Do something between a command of *call* and its answer; return what it gives."""
-    proxy.hold()
+    proxy.hold(passing)
     task = asyncio.ensure_future(call)
     await eventually(lambda: proxy.held)
     await meanwhile()
@@ -183,7 +191,7 @@ async def test_a_put_whose_answer_is_lost_does_not_undo_an_invalidation_F5(
     one.function.cache_put("put", 0)  # after which the server knows the script
     await one.function.cache_settled()
     await one.function(2)  # there is contact
-    proxy.hold()
+    proxy.hold(passing=1)  # the lease, and then the value
     one.function.cache_put("put", 1)
     await eventually(lambda: proxy.held)
     assert await other(1) == "put"
@@ -209,8 +217,26 @@ async def test_a_put_is_not_put_again_after_a_clear_F5(
         await other.cache_settled()
 
     one.function.cache_put("put", 1)
-    await held_back(proxy, one.function.cache_settled(), clear)
+    await held_back(proxy, one.function.cache_settled(), clear, passing=1)
     assert await other(1) == "new"
+
+
+async def test_a_put_that_is_late_does_not_undo_a_newer_change_F3_F5(
+    proxy: Proxy, far: RedisTier, twins: Twins
+) -> None:
+    one, other = twins.counted(tier=far), twins.returning("new")
+    one.function.cache_put("put", 0)  # after which the server knows the scripts
+    await one.function.cache_settled()
+    await one.function(2)  # there is contact
+
+    async def change() -> None:
+        other.cache_invalidate(1)
+        await other.cache_settled()
+
+    one.function.cache_put("put", 1)
+    await held_back(proxy, one.function.cache_settled(), change)
+    assert await other(1) == "new"
+    assert not one.function.cache_contains(1)
 
 
 async def test_a_clear_whose_answer_is_lost_brings_nothing_back_F5(

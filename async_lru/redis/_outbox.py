@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from async_lru._loops import call_soon_in
 
-from ._commands import Commands
-from ._protocol import CHANGE, CLEAR, RELEASE, Message, MessageKind, new_token
+from ._commands import Commands, UnavailableError
+from ._protocol import (
+    CHANGE,
+    CLEAR,
+    RELEASE,
+    STORE,
+    Message,
+    MessageKind,
+    new_token,
+)
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -120,13 +128,30 @@ class Outbox:
             hash_,
             function,
         )
-        rest = [self._keyspace.channel, message.pack()]
+        channel, version = self._keyspace.channel, change.version
+        lease = int(self._tier.lease * 1000) if change.has_value else 0
+        token = version if lease else ""
+        await self._commands.force_run(
+            CHANGE, [*keys], channel, message.pack(), token, lease
+        )
+        if not lease:
+            return
         value, left = change.value()
-        packed = change.version.encode() + value if value else b""
         # The server may store the value without our hearing of it, and others may change
         # the entry then. Putting the value again would undo their change.
         change.turn_into_invalidation()
-        await self._commands.force_run(CHANGE, [*keys], packed, left, *rest)
+        try:
+            if left > 0:
+                told = message._replace(kind=MessageKind.STORED).pack()
+                packed = version.encode() + value
+                await self._commands.force_run(
+                    STORE, [*keys], version, packed, left, channel, told, "0", lease + 1
+                )
+                return
+        except UnavailableError:
+            pass  # it may be full, and then the lease can be released
+        told = message._replace(kind=MessageKind.RELEASED).pack()
+        await self._commands.force_run(RELEASE, [keys.lease], version, channel, told)
 
     # Leases
 

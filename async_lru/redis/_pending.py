@@ -51,12 +51,17 @@ class Change:
         self.acknowledged = False
         self._waiters: list[Future[None]] = []
 
+    @property
+    def has_value(self) -> bool:
+        """Whether it is a put."""
+        return self._packed is not None
+
     def value(self) -> tuple[bytes, int]:
-        """Return the value that was put and its remaining milliseconds, or b"" and 0."""
+        """Return the value that was put, if any, and its remaining milliseconds."""
         if self._packed is None:  # then its end may be infinite
             return b"", 0
         left = int((self._ends - monotonic()) * 1000)
-        return (self._packed, min(left, MAX_MILLISECONDS)) if left > 0 else (b"", 0)
+        return self._packed, min(left, MAX_MILLISECONDS)
 
     def turn_into_invalidation(self) -> None:
         """Turn a put into an invalidation."""

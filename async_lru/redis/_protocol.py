@@ -171,13 +171,15 @@ if type(lease) ~= 'string' or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then ret
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
 
-#: Replaces the value, or deletes it if there is no new one, and takes the lease from its
-#: run. A full server lets a script write once it has deleted something.
-#: Keys: value, lease. Arguments: value or "", milliseconds, channel, message.
+#: Deletes the value and takes the lease from its run. If there is a new value, its lease
+#: follows, so that the value is stored like that of a run: unless the entry is changed
+#: again, and without what it was late. A full server lets a script write once it has
+#: deleted something.
+#: Keys: value, lease. Arguments: channel, message, token or "", milliseconds.
 CHANGE: Final = _script("""
 redis.call('DEL', KEYS[1], KEYS[2])
-if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-redis.call('PUBLISH', ARGV[3], ARGV[4])
+if ARGV[3] ~= '' then redis.pcall('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
+redis.call('PUBLISH', ARGV[1], ARGV[2])
 return 1
 """)
 
