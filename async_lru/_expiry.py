@@ -103,12 +103,19 @@ class Expiry:
         deadline.key = OUTDATED
         self._outdated += 1
         held = len(self._heap) + len(self._source)
-        if self._outdated == held:
+        if self._outdated == held and self._is_outdated():
             self.clear()
         elif self._source:
             self._clean()
         elif self._outdated * 2 > held + _SLACK:
             self._source, self._heap = self._heap, []
+
+    def _is_outdated(self) -> bool:
+        """Return whether all deadlines are outdated; the numbers may be off by one.
+
+        A signal handler may discard a deadline that is just being moved or popped.
+        """
+        return all(each.key is OUTDATED for each in (*self._heap, *self._source))
 
     def _clean(self) -> None:
         """Check a few more deadlines of the heap that is being cleaned out."""
@@ -119,7 +126,7 @@ class Expiry:
             except IndexError:  # pragma: no cover  # a signal handler came in between
                 break
             if deadline.key is OUTDATED:
-                self._outdated -= 1
+                self._outdated = max(self._outdated - 1, 0)
             else:
                 heappush(self._heap, deadline)
 
@@ -139,7 +146,7 @@ class Expiry:
             return None
         key, deadline.key = deadline.key, OUTDATED
         if key is OUTDATED:
-            self._outdated -= 1
+            self._outdated = max(self._outdated - 1, 0)
         return deadline, key
 
     def put_back(self, deadline: Deadline, key: Hashable) -> None:

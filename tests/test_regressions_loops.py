@@ -579,6 +579,40 @@ def test_a_value_that_replaces_another_expires_whatever_is_dropped_meanwhile_B15
     run_alone(drop_another_while_a_value_is_replaced)
 
 
+class Limited(Counted):
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+def drop_a_value_that_is_being_dropped() -> None:
+    @alru_cache(ttl=lambda value: value.seconds)
+    async def function(seconds: float) -> Limited:
+        return Limited(seconds)
+
+    signal.signal(signal.SIGTERM, lambda *_: function.cache_invalidate(1))
+
+    async def main() -> None:
+        clock = Clock()
+        each = StepByStep(lambda: signal.raise_signal(signal.SIGTERM))
+        while not each.passed:
+            for seconds in (1, 10):
+                await function(seconds)
+            clock.turn(2)
+            with each.next_step():
+                function.cache_info()
+            assert Counted.alive == 1, f"step {each.at}"
+            await clock.advance(20)
+            assert Counted.alive == 0, f"step {each.at}"
+
+    asyncio.run(main())
+
+
+@needs_refcount
+def test_a_value_that_is_dropped_twice_takes_no_other_deadline_along_B15_A7() -> None:
+    run_alone(drop_a_value_that_is_being_dropped)
+
+
 # What signal handlers do, and other threads store, at each step of a shared cache.
 
 
