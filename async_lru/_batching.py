@@ -12,7 +12,7 @@ from asyncio import (
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial, update_wrapper
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Final, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from ._arguments import signature_of
@@ -245,10 +245,19 @@ def _fail(waiter: "Future[Any]", error: BaseException) -> None:
     waiter.set_exception(error)
 
 
+#: Have a length, but no order, or no values.
+_NO_RESULTS: Final[Any] = (set, frozenset, str, bytes)
+
+
 def _outcomes(keys: list[Any], results: Any) -> dict[Any, Any]:
     """Return the value, or the exception, of each key."""
     if isinstance(results, Mapping):
         return {key: results[key] if key in results else KeyError(key) for key in keys}
+    if not hasattr(results, "__len__") or isinstance(results, _NO_RESULTS):
+        raise TypeError(
+            f"a batched loader returned {results!r}: return a list of one value per key, "
+            "in the order of the keys, or a mapping"
+        )
     if len(results) != len(keys):
         raise ValueError(
             f"a batched loader got {len(keys)} keys and returned {len(results)} "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial
-from inspect import Parameter
+from inspect import Parameter, iscoroutinefunction
 from math import inf, isinf
 from typing import Any, NamedTuple
 
@@ -166,6 +166,7 @@ def checked(  # noqa: PLR0917
                 f"key must be callable, not {key!r}: "
                 "pass a function of the arguments that returns the key"
             )
+        _refuse_coroutine_function("key", key)
         if typed:
             raise ValueError(
                 "typed is ignored when a custom key callable is provided: leave typed "
@@ -184,6 +185,14 @@ def checked(  # noqa: PLR0917
         shared,
         _checked_tier(tier, maxsize, lifetime),
     )
+
+
+def _refuse_coroutine_function(name: str, value: Any) -> None:
+    if iscoroutinefunction(value):
+        raise TypeError(
+            f"{name} must not be a coroutine function, as {value!r} is: define it with "
+            "def"
+        )
 
 
 def _checked_tier(tier: Any, maxsize: int | None, lifetime: Lifetime) -> Tier | None:
@@ -215,6 +224,7 @@ def _checked_ttl(ttl: Any, jitter: Any) -> dict[str, Any]:
     """Check ttl and jitter."""
     found: dict[str, Any] = {}
     if callable(ttl):
+        _refuse_coroutine_function("ttl", ttl)
         found["of_value"] = _lifetime_of(ttl)
     elif ttl is not None:
         found["ttl"] = seconds("ttl", ttl)

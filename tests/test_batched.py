@@ -494,3 +494,14 @@ def test_what_is_no_coroutine_function_is_refused_C10() -> None:
         @batched  # type: ignore[arg-type]
         async def load(keys: list[int]) -> list[int]:
             return keys
+
+
+@pytest.mark.parametrize("result", [None, {"a", "b"}, "ab", iter("ab")])
+async def test_a_loader_that_returns_no_list_is_told_so_C10(result: Any) -> None:
+    @batched()
+    async def load(keys: list[str]) -> Any:
+        return result
+
+    outcomes = await asyncio.gather(load("a"), load("b"), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {TypeError}
+    assert "return a list of one value per key" in str(outcomes[0])

@@ -389,3 +389,13 @@ async def test_other_options_take_numbers_by_protocol_A13() -> None:
 def test_a_wrong_maxsize_is_also_the_error_that_2_4_raises_B9(maxsize: Any) -> None:
     with pytest.raises(NotImplementedError, match="decorating is not supported"):
         alru_cache(maxsize)
+
+
+@pytest.mark.parametrize("name", ["key", "ttl"])
+def test_refuses_coroutine_functions_for_options_B9(name: str) -> None:
+    async def asynchronous(value: object) -> int:
+        return 1
+
+    options: dict[str, Any] = {name: asynchronous}
+    with pytest.raises(TypeError, match=f"{name} must not be a coroutine function"):
+        alru_cache(**options)
