@@ -9,7 +9,7 @@ from threading import RLock
 from time import monotonic
 from typing import Any
 
-from ._deadlock import waits_for
+from ._deadlock import may_wait_for, waits_for
 from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
 from ._registry import is_disabled
@@ -281,11 +281,26 @@ class Cache:
         """
         if waits_for(run, caller):
             run.leave(waiter)
-            raise RuntimeError(
-                f"{self.name} was called from its own run for the same key and would "
-                "wait for itself: call it with other arguments there, or call the "
-                "undecorated function, its __wrapped__"
-            )
+            raise self._deadlock_error()
+        if may_wait_for(run, caller):
+            # A task that starts eagerly calls before anybody waits for it.
+            loop = waiter.get_loop()
+            loop.call_soon(self._check_deadlock_again, run, waiter, caller)
+
+    def _check_deadlock_again(
+        self, run: Run, waiter: "Future[Any]", caller: Caller
+    ) -> None:
+        if not waiter.done() and waits_for(run, caller):
+            error = self._deadlock_error()
+            waiter.set_exception(error)
+            run.leave(waiter, error)
+
+    def _deadlock_error(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self.name} was called from its own run for the same key and would wait "
+            "for itself: call it with other arguments there, or call the undecorated "
+            "function, its __wrapped__"
+        )
 
     # Called in the loop of a run when it ends
 

@@ -38,7 +38,12 @@ _TaskGroup: Any = getattr(asyncio, "TaskGroup", None)  # from Python 3.11 on
 def waits_for(run: Waited, caller: _Caller) -> bool:
     """Return whether *run* cannot end before a call from *caller* does."""
     # Inspect tasks only if the runs alone do not rule it out.
-    return _reaches(run, caller, _perhaps) and _reaches(run, caller, awaits)
+    return may_wait_for(run, caller) and _reaches(run, caller, awaits)
+
+
+def may_wait_for(run: Waited, caller: _Caller) -> bool:
+    """Return whether *run* waits for a call from *caller*, or may come to wait for it."""
+    return _reaches(run, caller, _perhaps)
 
 
 def _reaches(

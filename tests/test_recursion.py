@@ -352,3 +352,27 @@ async def test_futures_of_the_user_are_not_looked_into_B5() -> None:
         await asyncio.sleep(0)
     future.set_result(1)
     assert await call == await tasks[0] == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("how", ["gather", "group", "task"])
+async def test_a_run_does_not_wait_for_itself_through_eager_tasks_B5_A12(
+    how: str, shared: bool
+) -> None:
+    @alru_cache(shared=shared)
+    async def function(key: int) -> Any:
+        if how == "gather":
+            return await asyncio.gather(function(key))
+        if how == "task":
+            return await asyncio.ensure_future(function(key))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(function(key))
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # a group, too
+        await asyncio.wait_for(function(1), 10)
+    errors: Any = getattr(caught.value, "exceptions", [caught.value])
+    assert [type(error) for error in errors] == [RuntimeError]
+    assert "would wait for itself" in str(errors[0])
