@@ -77,10 +77,9 @@ class _Warming:
             # Not gather, which would cancel the workers before _stopped is set.
             if workers:
                 await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for place in range(
-                len(workers)
-            ):  # no variable for one: that would be a cycle
-                if workers[place].done():
+            # Without a variable for a worker, which would be a cycle if it has failed.
+            for place in range(len(workers)):
+                if workers[place].done():  # pragma: no branch  # unless another failed
                     workers[place].result()
             return self._outcomes
         finally:

@@ -443,32 +443,35 @@ async def test_a_kept_failure_keeps_no_frames_by_another_exception_C11_B3(
     assert (type(found), found.args, len(locals_)) == (ValueError, (1,), 1)
 
 
-def test_loops_get_exceptions_of_their_own_if_their_type_is_frozen_E5() -> None:
+@pytest.mark.parametrize("kind", [Frozen, Uncopyable])
+def test_loops_get_exceptions_of_their_own_if_their_type_can_be_copied_E5(
+    kind: type[Exception],
+) -> None:
     @alru_cache(shared=True)
     async def function(key: int) -> None:
         await asyncio.to_thread(both.wait, 10)
-        raise Frozen(key)
+        raise kind(key)
 
     def work() -> None:
         async def main() -> None:
             call = asyncio.ensure_future(function(1))
             await asyncio.sleep(0)
             both.wait(10)
-            with pytest.raises(Frozen) as caught:
+            with pytest.raises(kind) as caught:
                 await call
             found.append(caught.value)
 
         asyncio.run(main())
 
     both = threading.Barrier(3)
-    found: list[Frozen] = []
+    found: list[Exception] = []
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found[0] == found[1]
-    assert found[0] is not found[1]
+    assert type(found[0]) is type(found[1]) is kind
+    assert (found[0] is found[1]) is (kind is Uncopyable)
 
 
 # Instances, batches and warming

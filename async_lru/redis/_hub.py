@@ -129,7 +129,7 @@ class Hub:
         """Let no run in *loop* be joined any more: messages may have been missed."""
         for cache in self._all_caches():
             for load in cache.loads_of(None):
-                if load.run.loop is loop:
+                if load.run.loop is loop:  # pragma: no branch
                     load.on_change()
 
     def drop_values(self, loop: AbstractEventLoop) -> None:

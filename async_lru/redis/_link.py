@@ -256,7 +256,8 @@ class Link:
 
     def close_soon(self) -> None:
         """Close the link soon. Can be called from any thread."""
-        if not self.closed:  # a second cancellation would leave connections open
+        # A second cancellation would leave connections open.
+        if not self.closed:  # pragma: no branch
             self.closed = True
             call_soon_in(self.loop, self._task.cancel)
 

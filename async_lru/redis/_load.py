@@ -77,7 +77,8 @@ class Load:
         is_own = message.sender_id == self._cache.sender_id
         if not is_own and message.kind is not MessageKind.RELEASED:
             self.on_change()
-        if runs_here(self.run.loop):  # the link of any other loop will tell it, too
+        # The link of another loop will tell its runs, too.
+        if runs_here(self.run.loop):  # pragma: no branch
             self._watch.wake()
 
     def on_change(self) -> None:
