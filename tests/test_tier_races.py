@@ -398,3 +398,36 @@ async def test_a_refresh_that_fails_leaves_the_old_value_to_all_C6_C11(
     assert await third.function(1) == 1
     assert third.runs == []
     assert other.function.cache_contains(1)
+
+
+@pytest.mark.parametrize("turns", range(0, 30, 3))
+def test_a_put_that_is_cut_short_leaves_no_lease_F3_F13(
+    turns: int, twins: Twins, client: Any
+) -> None:
+    function = twins.returning("value", shared=True)
+
+    async def main() -> None:
+        await function(0)
+        function.cache_put("put", 1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert list(client.scan_iter(f"*{twins.namespace}*:lease")) == []
+    asyncio.run(function.cache_close())
+
+
+async def test_a_put_that_is_refused_is_not_kept_here_F3_F5(
+    proxy: Proxy, far: RedisTier, twins: Twins, client: Any
+) -> None:
+    one = twins.returning("new", tier=far)
+    one.cache_put("put", 0)  # after which the server knows the scripts
+    await one.cache_settled()
+    await one(2)  # there is contact
+
+    async def lose_the_lease() -> None:
+        client.delete(*client.scan_iter(f"*{twins.namespace}*:lease"))
+
+    one.cache_put("put", 1)
+    await held_back(proxy, one.cache_settled(), lose_the_lease)
+    assert await one(1) == "new"

@@ -13,6 +13,7 @@ from ._protocol import (
     CLEAR,
     RELEASE,
     STORE,
+    EntryKeys,
     Message,
     MessageKind,
     new_token,
@@ -128,30 +129,58 @@ class Outbox:
             hash_,
             function,
         )
-        channel, version = self._keyspace.channel, change.version
-        lease = int(self._tier.lease * 1000) if change.has_value else 0
-        token = version if lease else ""
-        await self._commands.force_run(
-            CHANGE, [*keys], channel, message.pack(), token, lease
-        )
-        if not lease:
+        if not change.has_value:
+            await self._change(keys, message, "", 0)
             return
+        try:
+            await self._put(change, keys, message)
+        except asyncio.CancelledError:
+            await self._release(keys.lease, change.version, message)
+            raise
+
+    async def _change(
+        self, keys: EntryKeys, message: Message, token: str, lease: int
+    ) -> None:
+        await self._commands.force_run(
+            CHANGE, [*keys], self._keyspace.channel, message.pack(), token, lease
+        )
+
+    async def _put(self, change: "Change", keys: EntryKeys, message: Message) -> None:
+        """Store a value like that of a run: take the lease, then show it."""
+        version = change.version
+        lease = int(self._tier.lease * 1000)
+        await self._change(keys, message, version, lease)
         value, left = change.value()
         # The server may store the value without our hearing of it, and others may change
         # the entry then. Putting the value again would undo their change.
         change.turn_into_invalidation()
+        stored = 0
         try:
             if left > 0:  # pragma: no branch  # its lifetime may have ended
                 told = message._replace(kind=MessageKind.STORED).pack()
-                packed = version.encode() + value
-                await self._commands.force_run(
-                    STORE, [*keys], version, packed, left, channel, told, "0", lease + 1
+                stored = await self._commands.force_run(
+                    STORE,
+                    [*keys],
+                    version,
+                    version.encode() + value,
+                    left,
+                    self._keyspace.channel,
+                    told,
+                    "0",
+                    lease + 1,
                 )
-                return
         except UnavailableError:
-            pass  # it may be full, and then the lease can be released
+            pass  # the server may be full, and then the lease can be released
+        if not stored:
+            await self._release(keys.lease, version, message)
+            # Nobody else has the value, so it must not stay here.
+            self._tier.dispatch(message._replace(sender_id="", version=""))
+
+    async def _release(self, lease: str, token: str, message: Message) -> None:
         told = message._replace(kind=MessageKind.RELEASED).pack()
-        await self._commands.force_run(RELEASE, [keys.lease], version, channel, told)
+        await self._commands.force_run(
+            RELEASE, [lease], token, self._keyspace.channel, told
+        )
 
     # Leases
 
@@ -165,15 +194,12 @@ class Outbox:
 
     async def release_deferred(self) -> None:
         """Release the leases of runs that ended without the server."""
-        channel = self._keyspace.channel
         while self._unreleased:
             taken = list(islice(self._unreleased.items(), SENT_AT_ONCE))
             now = self._loop.time()
             await asyncio.gather(
                 *(
-                    self._commands.force_run(
-                        RELEASE, [lease], token, channel, message.pack()
-                    )
+                    self._release(lease, token, message)
                     for lease, (token, message, expires) in taken
                     if now < expires
                 )
