@@ -1,6 +1,7 @@
 """What waits to be sent to the server: changes made here, and leases to release."""
 
 import asyncio
+from contextlib import suppress
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -135,7 +136,8 @@ class Outbox:
         try:
             await self._put(change, keys, message)
         except asyncio.CancelledError:
-            await self._release(keys.lease, change.version, message)
+            with suppress(UnavailableError):
+                await self._release(keys.lease, change.version, message)
             raise
 
     async def _change(
