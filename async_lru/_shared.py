@@ -17,7 +17,7 @@ from ._shared_runs import RunLost, SharedRun, Watch
 from ._shared_values import SharedCounters, SharedValues
 from ._stale import StaleCache
 from ._timed import TimedCache
-from ._values import HAS_GIL, MISSING
+from ._values import MISSING
 
 #: If a timer is more than this many seconds late, its loop is assumed to have stopped.
 LATE: Final = 1.0
@@ -182,9 +182,7 @@ class SharedCache(Cache):
             self.values.serve_nobody()
 
     def after_fork(self) -> None:  # pragma: no cover  # in a child
-        # The set may be locked, as in Values.
-        is_locked = not self.lock.acquire(blocking=False)
-        runs: Any = () if is_locked and not HAS_GIL else self.in_flight
+        runs: Any = self.in_flight
         super().after_fork()
         for run in runs:  # calls of this thread may still leave them
             run.take_lock(self.lock)

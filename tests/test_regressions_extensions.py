@@ -455,7 +455,7 @@ def test_loops_get_exceptions_of_their_own_if_their_type_can_be_copied_E5(
     def work() -> None:
         async def main() -> None:
             call = asyncio.ensure_future(function(1))
-            await asyncio.sleep(0)
+            await steps()  # until the run has begun
             both.wait(10)
             with pytest.raises(kind) as caught:
                 await call
@@ -591,6 +591,7 @@ async def test_memory_is_estimated_whatever_values_raise_C4_B13() -> None:
     function.cache_memory()
 
 
+@needs_refcount
 async def test_a_close_while_a_timer_drops_values_leaves_no_timer_A9_B4(
     clock: Clock, timers: Timers
 ) -> None:

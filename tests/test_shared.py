@@ -1860,7 +1860,9 @@ def test_a_child_finds_no_lock_held_E11(loops: Any) -> None:
         for x in range(10):
             function.cache_put(x, x)
             assert asyncio.run(function(x)) == x
-            assert function.cache_info().currsize == 5
+            # Without the GIL, it starts empty: the maps may be locked for ever.
+            assert function.cache_info().currsize in (5, x + 1)
+        assert function.cache_info().currsize == 5
         function.cache_clear()
         assert function.cache_info().currsize == 0
 
