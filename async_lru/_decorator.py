@@ -297,7 +297,7 @@ def _split(first: Any) -> tuple[Any, int | None]:
 def _decorate(options: Options, function: Any) -> AlruCacheWrapper[..., Any]:
     """Return *function* with a cache."""
     described = _described(function)
-    bound = _bound_arguments(function)
+    bound = _bound_arguments(function, options.ignore)
     if isinstance(function, partialmethod):
         function = function.__get__(None, object)
     name = f"{described.__module__}.{_names(described)[1]}"
@@ -353,12 +353,13 @@ def _described(function: Any) -> Any:
     return inner
 
 
-def _bound_arguments(function: Any) -> tuple[Any, ...]:
+def _bound_arguments(function: Any, ignored: Iterable[str]) -> tuple[Any, ...]:
     """Return what partials and bound methods add to each call of *function*."""
     bound: list[Any] = []
     while _is_partial(function):
-        bound += function.args
-        bound += sorted(function.keywords.items())
+        names = sorted(set(function.keywords) - {*ignored})
+        values = [function.keywords[name] for name in names]
+        bound += [len(function.args), *function.args, len(names), *names, *values]
         function = function.func
     if isinstance(function, MethodType):
         bound.append(function.__self__)

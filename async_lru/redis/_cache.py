@@ -52,6 +52,7 @@ class TieredCache(TimedCache):
         self._refreshed: WeakSet[Run] = WeakSet()
         #: The loads of runs in flight.
         self._loads: dict[Run, Load] = {}
+        self._loads_by_hash: dict[str, dict[Run, Load]] = {}
         self._has_closed = False
         tier.register(self)
 
@@ -110,13 +111,21 @@ class TieredCache(TimedCache):
         assert run is not None
         if not self._shares:  # caching is disabled
             return await self._function(*args, **kwargs)
-        load = self._loads[run] = Load(self, run, self.hash_of(run.key))
+        load = Load(self, run, self.hash_of(run.key))
         if refresh or run in self._refreshed:
             load.refresh()
+        with self.lock:
+            self._loads[run] = load
+            self._loads_by_hash.setdefault(load.hash, {})[run] = load
         try:
             return await load.execute(self._function, args, kwargs)
         finally:
-            del self._loads[run]
+            with self.lock:
+                del self._loads[run]
+                same = self._loads_by_hash[load.hash]
+                del same[run]
+                if not same:
+                    del self._loads_by_hash[load.hash]
 
     def ask(
         self,
@@ -139,8 +148,9 @@ class TieredCache(TimedCache):
 
     def loads_of(self, hash_: str | None) -> list[Load]:
         """Return the loads of an entry, or all. Can be called from any thread."""
-        loads = list(self._loads.values())
-        return [load for load in loads if hash_ in (None, load.hash)]
+        with self.lock:
+            found = self._loads if hash_ is None else self._loads_by_hash.get(hash_, {})
+            return list(found.values())
 
     def record_outcome(self, run: Run, outcome: Outcome) -> None:
         """Record what becomes of the result of a run that is about to end."""
@@ -224,7 +234,7 @@ class TieredCache(TimedCache):
         now = self.clock_of(loop)()
         end = self.end_of(held, now)
         packed = self.tier.codec.pack(held, self.name)
-        if not self.tier.will_send():
+        if self._shares and not self.tier.will_send():
             end = min(end, now + LOCAL_TTL)
             packed = None  # others may change the entry before it could be sent
             self.tier.has_unheard_values = True
@@ -320,7 +330,7 @@ class TieredCache(TimedCache):
         """Become separate from the parent's cache, and connect when called."""
         self.tier.after_fork()
         super().after_fork()
-        self._loads = {}
+        self._loads, self._loads_by_hash = {}, {}
         self.sender_id = new_token()
         self.drop_values()
 

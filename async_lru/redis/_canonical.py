@@ -44,8 +44,9 @@ def salt_of(keys: Keys, name: str) -> bytes:
     """
     if not keys.bound:
         return b""
+    types = tuple(map(type, keys.bound)) if keys.typed else ()
     try:
-        return _encoded(keys.bound)
+        return _encoded((keys.bound, types))
     except NotCanonicalError as error:
         if keys.own:
             return b""
@@ -182,9 +183,12 @@ def _of_datetime(value: datetime) -> bytes:
     wall = value.replace(tzinfo=None)
     if offset is None:
         return b"dn%b;" % wall.isoformat().encode()
-    if value.replace(fold=1).utcoffset() != offset:
+    later = value.replace(fold=1).utcoffset()
+    if later is not None and later != offset:
         # Clocks were changed. Such times are equal to no time of another zone.
-        return _framed(b"dz", wall.isoformat().encode(), str(value.tzinfo).encode())
+        parts = wall.isoformat(), str(offset), str(later)
+        zone = str(getattr(value.tzinfo, "key", ""))  # the name of a ZoneInfo
+        return _framed(b"dz", *(part.encode() for part in (*parts, zone)))
     return b"da%b" % _of_timedelta(wall - _EPOCH - offset)
 
 

@@ -45,7 +45,7 @@ CONNECTION_ERRORS: Final = (
 _REFUSALS: Final = (ResponseError, MaxConnectionsError, UnicodeDecodeError)
 
 
-def _is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Return whether the server only refuses one command."""
     # If the server has become a replica, a new connection may find the new primary.
     return isinstance(error, _REFUSALS) and not isinstance(error, ReadOnlyError)
@@ -150,7 +150,7 @@ class Commands:
             raise
         except Exception as caught:  # noqa: BLE001  # whatever it is, there is no answer
             error = caught
-            if not _is_refusal(error) and client is self._client:
+            if not is_refusal(error) and client is self._client:
                 self._lose_contact(error)
         finally:
             if not reply.done():

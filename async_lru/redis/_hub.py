@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakSet
 
 from ._codecs import Codec
+from ._generations import Generations
 from ._link import Link
 from ._pending import Pending
 from ._protocol import Keyspace, Message
@@ -101,10 +102,11 @@ class Hub:
             pass
         return any(not link.is_broken for link in self._all_links())
 
-    def forget_generation(self, function: str) -> None:
-        """Let all loops ask for the generation of a function."""
+    def forget_generation(self, function: str, *, but: Generations) -> None:
+        """Let all loops but one ask for the generation of a function."""
         for link in self._all_links():
-            link.generations.forget_function(function)
+            if link.generations is not but:
+                link.generations.forget_function(function)
 
     def wake(self) -> None:
         """Send the changes made here to the server as soon as possible."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from async_lru._loops import call_soon_in
 
-from ._commands import CONNECTION_ERRORS, Commands
+from ._commands import CONNECTION_ERRORS, Commands, UnavailableError, is_refusal
 from ._generations import Generations
 from ._outbox import Outbox
 from ._protocol import PROBE, Message
@@ -110,6 +110,9 @@ class Link:
             self.watches.wake_all()
             if self._was_down or self._tier.has_unheard_values:
                 self._tier.drop_values(self.loop)
+            if self._was_down:
+                # A value put here must not overwrite what others have changed since.
+                self._tier.pending.turn_puts_into_invalidations()
             tasks.append(self._start(self._listen(pubsub)))
             tasks.append(self._start(self._ping(pubsub)))
             # Runs wait until what was changed of their entries is told in any case.
@@ -117,7 +120,7 @@ class Link:
             await self.outbox.release_deferred()
             # A server that is too slow for calls is not up. The first makes a connection.
             await wait_or_cancel(client.ping(), CONNECT_TIMEOUT)
-            await self.commands.force_run(PROBE, [self._tier.keyspace.probe_key])
+            await self._probe()
             self._mark_up()
             tasks.append(self._start(self.outbox.flush_forever()))
             try:
@@ -142,6 +145,15 @@ class Link:
                 for task in tasks:
                     task.cancel()
                 await self._end_session(tasks, pubsub, client)
+
+    async def _probe(self) -> None:
+        """Raise UnavailableError if the server is slow or a replica."""
+        try:
+            await self.commands.force_run(PROBE, [self._tier.keyspace.probe_key])
+        except UnavailableError as error:
+            # Whatever it refuses besides, such as all writes for now, it can be read.
+            if error.__cause__ is None or not is_refusal(error.__cause__):
+                raise
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> "Task[None]":
         """Start a task without which contact is lost."""
@@ -241,7 +253,7 @@ class Link:
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
         if not self._tier.is_up:
-            # A value put here must not overwrite what others change from now on.
+            # Nor need it be kept until contact is back.
             self._tier.pending.turn_puts_into_invalidations()
 
     def _dispatch(self, message: Message | None) -> None:

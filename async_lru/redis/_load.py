@@ -73,12 +73,14 @@ class Load:
 
     def on_message(self, message: Message) -> None:
         """Hear what has happened to the entry. Can be called from any thread."""
-        self._watch.record(message)
+        # The link of another loop may be late, but a change made here is not.
+        is_here = runs_here(self.run.loop)
+        if is_here or message.is_local:
+            self._watch.record(message)
         is_own = message.sender_id == self._cache.sender_id
         if not is_own and message.kind is not MessageKind.RELEASED:
             self.on_change()
-        # The link of another loop will tell its runs, too.
-        if runs_here(self.run.loop):  # pragma: no branch
+        if is_here:  # pragma: no branch  # else its own link will tell it
             self._watch.wake()
 
     def on_change(self) -> None:

@@ -51,8 +51,7 @@ class Outbox:
         self._pending = tier.pending
         self._keyspace = tier.keyspace
         self._changed = asyncio.Event()
-        #: Leases to release, and when they expire at the latest.
-        self._unreleased: dict[str, tuple[str, Message, float]] = {}
+        self._unreleased: dict[str, tuple[str, Message]] = {}
 
     # Changes
 
@@ -96,14 +95,16 @@ class Outbox:
         message = Message(
             MessageKind.CLEARED, change.sender_id, token, token, "*", function
         )
-        await self._commands.force_run(
+        epoch = self._generations.epoch
+        found = await self._commands.force_run(
             CLEAR,
             [self._keyspace.generation_key(function)],
             token,
             self._keyspace.channel,
             message.pack(),
         )
-        self._tier.forget_generation(function)
+        self._generations.record(function, found, epoch)
+        self._tier.forget_generation(function, but=self._generations)
 
     async def _send_change(self, change: "Change") -> None:
         """Put or invalidate an entry in the current generation of its function."""
@@ -151,11 +152,13 @@ class Outbox:
         """Store a value like that of a run: take the lease, then show it."""
         version = change.version
         lease = int(self._tier.lease * 1000)
-        await self._change(keys, message, version, lease)
         value, left = change.value()
         # The server may store the value without our hearing of it, and others may change
         # the entry then. Putting the value again would undo their change.
         change.turn_into_invalidation()
+        began = self._loop.time()
+        await self._change(keys, message, version, lease)
+        left -= int((self._loop.time() - began) * 1000)
         stored = 0
         try:
             if left > 0:  # pragma: no branch  # its lifetime may have ended
@@ -191,20 +194,14 @@ class Outbox:
         if (  # pragma: no branch
             not self._commands.enabled and len(self._unreleased) < MAX_UNRELEASED
         ):
-            expires = self._loop.time() + self._tier.lease
-            self._unreleased[lease] = token, message, expires
+            self._unreleased[lease] = token, message
 
     async def release_deferred(self) -> None:
         """Release the leases of runs that ended without the server."""
         while self._unreleased:
             taken = list(islice(self._unreleased.items(), SENT_AT_ONCE))
-            now = self._loop.time()
             await asyncio.gather(
-                *(
-                    self._release(lease, token, message)
-                    for lease, (token, message, expires) in taken
-                    if now < expires
-                )
+                *(self._release(lease, *released) for lease, released in taken)
             )
             for lease, _ in taken:
                 del self._unreleased[lease]

@@ -83,6 +83,11 @@ class Message(NamedTuple):
     hash: str
     function: str
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it tells of a change made in this process, before the server does."""
+        return not self.generation
+
     def pack(self) -> str:
         """Return the message as text to send."""
         return " ".join((self.kind.value, *self[1:]))

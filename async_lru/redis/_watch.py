@@ -26,11 +26,12 @@ class Watch:
 
     def record(self, message: Message) -> None:
         """Record what has happened to the entry. Can be called from any thread."""
-        # After a clear, late messages may still tell of values that it has ended.
-        is_clear_known = (
-            self._last is not None and self._last.kind is MessageKind.CLEARED
+        # After a clear, or a change made here, messages may still tell of what it ended.
+        last = self._last
+        is_final = last is not None and (
+            last.is_local or last.kind is MessageKind.CLEARED
         )
-        if message.kind is not MessageKind.RELEASED and not is_clear_known:
+        if message.kind is not MessageKind.RELEASED and not is_final:
             self._last = message
 
     def wake(self) -> None:
