@@ -29,6 +29,7 @@ from tier_support import (
 
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 from async_lru.redis import RedisTier
+from async_lru.testing import caching_disabled
 from outages import proxied, until
 from conftest import needs_refcount
 
@@ -766,3 +767,45 @@ async def test_a_failure_that_cannot_be_rebuilt_is_raised_all_the_same_C11(
     one = twins.returning(Demanding("known"), error_ttl={Demanding: 60})
     with pytest.raises(Demanding, match="the key is known"):
         await one(1)
+
+
+async def test_bound_arguments_follow_ignore_and_typed_F9(twins: Twins) -> None:
+    class Session:
+        pass
+
+    async def load(number: float, key: int, *, session: Any = None) -> str:
+        return f"{number} {key}"
+
+    def bound(number: float, **options: Any) -> Any:
+        function = functools.partial(load, number, session=Session())
+        options = {"ttl": 60, "tier": twins.tier(), "ignore": ("session",), **options}
+        return twins.add(alru_cache(**options)(function))
+
+    assert await bound(1)(2) == "1 2"
+    assert await bound(True)(2) == "1 2"
+    assert await bound(1, typed=True)(2) == "1 2"
+    assert await bound(True, typed=True)(2) == "True 2"
+
+
+async def test_nothing_connects_while_caching_is_disabled_F7(twins: Twins) -> None:
+    made: list[Any] = []
+    with caching_disabled():
+        tier = RedisTier(lambda: made.append(1), namespace=twins.namespace)
+        one = twins.returning("value", tier=tier)
+        one.cache_put("put", 1)
+        assert await one(1) == "value"
+    await asyncio.sleep(0)
+    assert made == []
+
+
+async def test_a_server_that_refuses_writes_is_read_all_the_same_F7(
+    twins: Twins, client: Any
+) -> None:
+    assert await twins.returning("stored")(1) == "stored"
+    client.config_set("min-replicas-to-write", 1)
+    try:
+        one = twins.returning("other")
+        assert await one(1) == "stored"
+        assert one.cache_stats().tier_up
+    finally:
+        client.config_set("min-replicas-to-write", 0)
