@@ -809,3 +809,25 @@ async def test_a_server_that_refuses_writes_is_read_all_the_same_F7(
         assert one.cache_stats().tier_up
     finally:
         client.config_set("min-replicas-to-write", 0)
+
+
+def test_a_clear_in_one_loop_is_known_in_the_others_F5(
+    twins: Twins, threads_loops: list[LoopInThread]
+) -> None:
+    here, there = threads_loops
+    one, other = (
+        twins.returning("new", shared=True),
+        twins.returning("old", shared=True),
+    )
+    asyncio.run(other(1))
+    here.run(one(0))
+    there.run(one(0))
+
+    async def clear() -> None:
+        one.cache_clear()
+        await one.cache_settled()
+
+    here.run(clear())
+    assert there.run(one(1)) == "new"
+    here.run(one.cache_close())
+    asyncio.run(other.cache_close())
