@@ -92,7 +92,7 @@ def awaits(waiting: "Future[Any] | None", task: "Task[Any]") -> bool:
         return False
     if isinstance(awaited, _Gathering):
         children: Any = getattr(awaited, "_children", ())
-        return any(awaits(child, task) for child in children)
+        return not awaited.done() and any(awaits(child, task) for child in children)
     return awaits(awaited, task) or any(
         getattr(group, "_on_completed_fut", None) is awaited
         for group in _groups_of(task)

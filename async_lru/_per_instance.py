@@ -107,7 +107,11 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     def _forget(self, key: int) -> None:
         """Drop the cache of a freed instance, and keep its counters."""
         _, cache = self._caches[key]
-        gone = stats_of(cache)._replace(in_flight=0, currsize=0)
+        try:
+            gone = stats_of(cache)._replace(in_flight=0, currsize=0)
+        except BaseException:  # no stack left; another instance may get the key
+            del self._caches[key]
+            raise
         with self._cache.lock:  # for those who add up the counters meanwhile
             self._gone.append(gone)
             del self._caches[key]

@@ -376,3 +376,23 @@ async def test_a_run_does_not_wait_for_itself_through_eager_tasks_B5_A12(
     errors: Any = getattr(caught.value, "exceptions", [caught.value])
     assert [type(error) for error in errors] == [RuntimeError]
     assert "would wait for itself" in str(errors[0])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_gather_that_has_failed_waits_for_nobody_B5(shared: bool) -> None:
+    @alru_cache(shared=shared)
+    async def function(key: int) -> int:
+        async def fail() -> None:
+            raise KeyError(key)
+
+        failing = asyncio.ensure_future(fail())
+        calls.append(asyncio.ensure_future(function(key)))
+        gathering = asyncio.gather(calls[0], failing)
+        await asyncio.sleep(0)
+        with pytest.raises(KeyError):
+            await gathering
+        return 5
+
+    calls: list[asyncio.Task[int]] = []
+    assert await function(1) == 5
+    assert await calls[0] == 5
