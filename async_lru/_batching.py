@@ -12,6 +12,7 @@ from asyncio import (
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial, update_wrapper
+from reprlib import repr as short_repr
 from typing import Any, Final, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
 
@@ -207,8 +208,7 @@ class Batch:
             results = await self.load(list(keys))
             outcomes = _outcomes(keys, results)
         except BaseException as error:  # raised to all callers
-            for waiter in self.all_waiters():
-                _fail(waiter, error)
+            self.fail(error)
             if isinstance(error, CancelledError):
                 raise
         else:
@@ -223,6 +223,11 @@ class Batch:
                         waiter.set_result(outcome)
         finally:
             self.waiters = {}
+
+    def fail(self, error: BaseException) -> None:
+        """Raise *error* to the callers. Its traceback holds no frame of this."""
+        for waiter in self.all_waiters():
+            _fail(waiter, error)
 
     def all_waiters(self) -> list["Future[Any]"]:
         """Return the futures of the callers that still wait."""
@@ -246,7 +251,7 @@ def _fail(waiter: "Future[Any]", error: BaseException) -> None:
 
 
 #: Have a length, but no order, or no values.
-_NO_RESULTS: Final[Any] = (set, frozenset, str, bytes)
+_NO_RESULTS: Final[Any] = (set, frozenset, str)
 
 
 def _outcomes(keys: list[Any], results: Any) -> dict[Any, Any]:
@@ -255,7 +260,7 @@ def _outcomes(keys: list[Any], results: Any) -> dict[Any, Any]:
         return {key: results[key] if key in results else KeyError(key) for key in keys}
     if not hasattr(results, "__len__") or isinstance(results, _NO_RESULTS):
         raise TypeError(
-            f"a batched loader returned {results!r}: return a list of one value per key, "
+            f"a batched loader returned {short_repr(results)}: return a list of one value per key, "
             "in the order of the keys, or a mapping"
         )
     if len(results) != len(keys):

@@ -290,7 +290,8 @@ class Cache:
     def _check_deadlock_again(
         self, run: Run, waiter: "Future[Any]", caller: Caller
     ) -> None:
-        if not waiter.done() and waits_for(run, caller):
+        waits = any(waiter is other for other, _ in run.waiting())
+        if waits and not waiter.done() and waits_for(run, caller):
             error = self._deadlock_error()
             waiter.set_exception(error)
             run.leave(waiter, error)

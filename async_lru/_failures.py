@@ -45,7 +45,12 @@ def _duplicate(error: BaseException, known: _Known) -> Any:
     twin: Any
 
     def own(value: Any) -> Any:
-        return _duplicate(value, known) if isinstance(value, BaseException) else value
+        if not issubclass(type(value), BaseException):  # isinstance would ask the value
+            return value
+        try:
+            return _duplicate(value, known)
+        except Exception:  # noqa: BLE001  # its type cannot be copied
+            return value
 
     members: Any = getattr(error, "exceptions", ())
     if issubclass(built_in, _Groups):

@@ -99,10 +99,10 @@ class PerInstance(AlruCacheWrapper[..., Any]):
                 'cannot be weakly referenced: add "__weakref__" to the __slots__ of the '
                 "class, or leave per_instance out"
             ) from None
-        cache = self._make_cache()
+        cache = self._caches.setdefault(key, (reference, self._make_cache()))[1]
         if self._cache.closed:
             cache.shut()
-        return self._caches.setdefault(key, (reference, cache))[1]
+        return cache
 
     def _forget(self, key: int) -> None:
         """Drop the cache of a freed instance, and keep its counters."""
@@ -224,6 +224,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
     async def cache_close(self, *, wait: bool = False) -> None:
         asyncio.get_running_loop()
+        self._cache.shut()  # first, for instances that are used just now
         caches = [self._cache, *self._all()]
         for cache in caches:
             cache.shut()

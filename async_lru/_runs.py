@@ -140,7 +140,7 @@ class Run:
         self.joinable = True
         self._detached = detached
         self.ended = self._background = self._cancelled = self._starting = False
-        self._depth = 0
+        self._depth = self._unheard = 0
 
     # Running
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from conftest import (
@@ -612,3 +613,43 @@ async def test_a_close_while_a_timer_drops_values_leaves_no_timer_A9_B4(
     await steps()
     assert function.cache_parameters()["closed"]
     assert timers.armed == []
+
+
+@needs_refcount
+async def test_a_kept_failure_asks_nothing_of_its_attributes_C11() -> None:
+    class Target:
+        pass
+
+    @alru_cache(error_ttl={LookupError: 60})
+    async def function(key: int) -> None:
+        runs.append(key)
+        error = LookupError(key)
+        error.proxy = weakref.proxy(target)  # type: ignore[attr-defined]
+        error.mock = Mock(spec=ValueError)  # type: ignore[attr-defined]
+        error.inner = Uncopyable()  # type: ignore[attr-defined]
+        raise error
+
+    runs: list[int] = []
+    target: Any = Target()
+    for _ in range(3):
+        with pytest.raises(LookupError):
+            await function(1)
+        target = None
+    assert runs == [1]
+
+
+@needs_refcount
+async def test_a_loader_that_fails_leaves_no_cycle_C10_B3() -> None:
+    @batched()
+    async def load(keys: list[int]) -> list[int]:
+        raise Stop
+
+    async def call() -> Any:
+        try:
+            await load(1)
+        except Stop as error:
+            return weakref.ref(error)
+
+    freed = await asyncio.ensure_future(call())
+    await steps()
+    assert freed() is None
