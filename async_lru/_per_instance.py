@@ -109,7 +109,8 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         _, cache = self._caches[key]
         try:
             gone = stats_of(cache)._replace(in_flight=0, currsize=0)
-        except BaseException:  # no stack left; another instance may get the key
+        except BaseException:  # pragma: no cover  # no stack left
+            # Another instance may get the key.
             del self._caches[key]
             raise
         with self._cache.lock:  # for those who add up the counters meanwhile

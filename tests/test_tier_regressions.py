@@ -825,7 +825,7 @@ def test_a_clear_in_one_loop_is_known_in_the_others_F5(
     )
     asyncio.run(other(1))
     here.run(one(0))
-    there.run(one(0))
+    there.run(one(2))
 
     async def clear() -> None:
         one.cache_clear()
