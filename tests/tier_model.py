@@ -69,6 +69,8 @@ STOPS = [0.05, 0.3, 1.5 * LEASE, 3.0]
 #: Seconds within which a process notices that contact is lost: a ping is sent after 2.0 s
 #: and answered within the timeout. The rest is for a slow machine.
 IN_TIME = 2.0 + 1.0 + 1.0
+#: Seconds after a tick in which the next one of a running process comes.
+TICKS = 0.5
 #: Seconds that the workers may take to start.
 PATIENCE = 30.0
 #: Seconds by which a deadline may seem to be exceeded, between two readings of the clock.
@@ -385,7 +387,7 @@ class Calm:
     def note(self, at: float, up: bool | None, turns: int) -> None:
         if not up:
             self.since = inf
-        elif self.since == inf or turns != self.turns or at - self.last > 0.5:
+        elif self.since == inf or turns != self.turns or at - self.last > TICKS:
             self.since = at
         self.last, self.turns = at, turns
 
@@ -457,8 +459,10 @@ class Law:
         while len(reads) > 1 and reads[1][0] < began - REPORTED:
             reads.popleft()
         read = max((since for at, since in reads if at <= began), default=-inf)
-        calm = self.calms[worker].since
-        in_time = began - IN_TIME if calm < began - IN_TIME else -inf
+        calm = self.calms[worker]
+        # Without a tick just before, it may have been stopped, and only just continue.
+        has_stayed = calm.since < began - IN_TIME and began - calm.last <= TICKS
+        in_time = began - IN_TIME if has_stayed else -inf
         self.waiting.append((told["at"], worker, told, read, in_time))
         self.done["calls after a probe"] += read > -inf
 
