@@ -95,6 +95,8 @@ class Worker:
         """End the process; return what it wrote to stderr, which should be nothing."""
         assert self.process.stdin is not None
         assert self.process.stderr is not None
+        if self.process.stderr.closed:  # it was killed
+            return ""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         try:
