@@ -75,7 +75,7 @@ class Load:
         """Hear what has happened to the entry. Can be called from any thread."""
         # The link of another loop may be late, but a change made here is not.
         is_here = runs_here(self.run.loop)
-        if is_here or message.is_local:
+        if is_here or message.is_local:  # pragma: no branch
             self._watch.record(message)
         is_own = message.sender_id == self._cache.sender_id
         if not is_own and message.kind is not MessageKind.RELEASED:
