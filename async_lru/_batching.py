@@ -225,7 +225,11 @@ class Batch:
             self.waiters = {}
 
     def fail(self, error: BaseException) -> None:
-        """Raise *error* to the callers. Its traceback holds no frame of this."""
+        """Raise *error* to the callers.
+
+        Not in ``run``, whose frame the traceback holds: a variable for a waiter would be
+        a cycle there.
+        """
         for waiter in self.all_waiters():
             _fail(waiter, error)
 
@@ -250,7 +254,7 @@ def _fail(waiter: "Future[Any]", error: BaseException) -> None:
     waiter.set_exception(error)
 
 
-#: Have a length, but no order, or no values.
+#: Types that have a length, but no order, or nothing but characters.
 _NO_RESULTS: Final[Any] = (set, frozenset, str)
 
 
@@ -260,8 +264,8 @@ def _outcomes(keys: list[Any], results: Any) -> dict[Any, Any]:
         return {key: results[key] if key in results else KeyError(key) for key in keys}
     if not hasattr(results, "__len__") or isinstance(results, _NO_RESULTS):
         raise TypeError(
-            f"a batched loader returned {short_repr(results)}: return a list of one value per key, "
-            "in the order of the keys, or a mapping"
+            f"a batched loader returned {short_repr(results)}: return a list of one "
+            "value per key, in the order of the keys, or a mapping"
         )
     if len(results) != len(keys):
         raise ValueError(

@@ -279,17 +279,19 @@ class Cache:
         The waiter has already been added. If two calls in two loops close a cycle at the
         same time, at least one of them must see the other.
         """
+        if not may_wait_for(run, caller):
+            return
         if waits_for(run, caller):
             run.leave(waiter)
             raise self._deadlock_error()
-        if may_wait_for(run, caller):
-            # A task that starts eagerly calls before anybody waits for it.
-            loop = waiter.get_loop()
-            loop.call_soon(self._check_deadlock_again, run, waiter, caller)
+        # A task that starts eagerly calls before anybody waits for it.
+        loop = waiter.get_loop()
+        loop.call_soon(self._check_deadlock_again, run, waiter, caller)
 
     def _check_deadlock_again(
         self, run: Run, waiter: "Future[Any]", caller: Caller
     ) -> None:
+        """Refuse a waiter that the run has come to wait for since it was added."""
         waits = any(waiter is other for other, _ in run.waiting())
         if waits and not waiter.done() and waits_for(run, caller):
             error = self._deadlock_error()

@@ -132,6 +132,13 @@ async def held_back(
     return await asyncio.wait_for(task, PATIENCE)
 
 
+async def get_ready_to_put(function: Any) -> None:
+    """Let the server know the scripts of a put, and wait until there is contact."""
+    function.cache_put("put", 0)
+    await function.cache_settled()
+    await function(2)
+
+
 async def test_a_generation_that_ended_before_its_answer_was_read_is_not_used_F5(
     proxy: Proxy, far: RedisTier, twins: Twins
 ) -> None:
@@ -188,9 +195,7 @@ async def test_a_put_whose_answer_is_lost_does_not_undo_an_invalidation_F5(
     proxy: Proxy, far: RedisTier, twins: Twins
 ) -> None:
     one, other = twins.counted(tier=far), twins.returning("new")
-    one.function.cache_put("put", 0)  # after which the server knows the script
-    await one.function.cache_settled()
-    await one.function(2)  # there is contact
+    await get_ready_to_put(one.function)
     proxy.hold(passing=1)  # the lease, and then the value
     one.function.cache_put("put", 1)
     await eventually(lambda: proxy.held)
@@ -207,9 +212,7 @@ async def test_a_put_is_not_put_again_after_a_clear_F5(
     proxy: Proxy, far: RedisTier, twins: Twins
 ) -> None:
     one, other = twins.counted(tier=far), twins.returning("new")
-    one.function.cache_put("put", 0)  # after which the server knows the script
-    await one.function.cache_settled()
-    await one.function(2)  # there is contact
+    await get_ready_to_put(one.function)
 
     async def clear() -> None:
         assert await other(1) == "put"
@@ -225,9 +228,7 @@ async def test_a_put_that_is_late_does_not_undo_a_newer_change_F3_F5(
     proxy: Proxy, far: RedisTier, twins: Twins
 ) -> None:
     one, other = twins.counted(tier=far), twins.returning("new")
-    one.function.cache_put("put", 0)  # after which the server knows the scripts
-    await one.function.cache_settled()
-    await one.function(2)  # there is contact
+    await get_ready_to_put(one.function)
 
     async def change() -> None:
         other.cache_invalidate(1)
@@ -421,9 +422,7 @@ async def test_a_put_that_is_refused_is_not_kept_here_F3_F5(
     proxy: Proxy, far: RedisTier, twins: Twins, client: Any
 ) -> None:
     one = twins.returning("new", tier=far)
-    one.cache_put("put", 0)  # after which the server knows the scripts
-    await one.cache_settled()
-    await one(2)  # there is contact
+    await get_ready_to_put(one)
 
     async def lose_the_lease() -> None:
         client.delete(*client.scan_iter(f"*{twins.namespace}*:lease"))

@@ -25,8 +25,10 @@ class NotCanonicalError(TypeError):
     """An argument may look different in another process."""
 
 
-def hash_of(keys: Keys, key: Any, name: str, salt: bytes = b"") -> str:
+def hash_of(keys: Keys, key: Any, name: str, salt: bytes) -> str:
     """Return the hash of a *key* of the function called *name*, in hex.
+
+    *salt* is what ``salt_of`` returns for the function.
 
     Raises TypeError that names the argument, if one is not canonical.
     """

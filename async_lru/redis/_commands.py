@@ -80,7 +80,7 @@ class Commands:
         self._client = client
         pool: Any = getattr(client, "connection_pool", None)
         most: int = getattr(pool, "max_connections", None) or MAX_COMMANDS + 1
-        # One connection hears messages. None is left for more commands than the others.
+        # One connection is for messages, and the pool refuses what exceeds the others.
         self._slots = asyncio.Semaphore(max(min(MAX_COMMANDS, most - 1), 1))
 
     def enable(self) -> None:

@@ -96,11 +96,15 @@ class Hub:
 
     def will_send(self) -> bool:
         """Return whether changes made now are sent soon."""
+        return any(not link.is_broken for link in self._links_to_use())
+
+    def _links_to_use(self) -> list[Link]:
+        """Return all links; first, create that of the running loop, if there is one."""
         try:
             self.link()
         except RuntimeError:  # no loop runs in this thread
             pass
-        return any(not link.is_broken for link in self._all_links())
+        return self._all_links()
 
     def forget_generation(self, function: str, *, but: Generations) -> None:
         """Let all loops but one ask for the generation of a function."""
@@ -110,11 +114,7 @@ class Hub:
 
     def wake(self) -> None:
         """Send the changes made here to the server as soon as possible."""
-        try:
-            self.link()
-        except RuntimeError:  # no loop runs in this thread
-            pass
-        for link in self._all_links():
+        for link in self._links_to_use():
             link.wake()
 
     def dispatch(self, message: Message) -> None:
@@ -128,7 +128,7 @@ class Hub:
         return [load for cache in caches for load in cache.loads_of(hash_)]
 
     def assume_entries_changed(self, loop: AbstractEventLoop) -> None:
-        """Let no run in *loop* be joined any more: messages may have been missed."""
+        """Treat all entries as changed for runs in *loop*: it may have missed messages."""
         for cache in self._all_caches():
             for load in cache.loads_of(None):
                 if load.run.loop is loop:  # pragma: no branch

@@ -253,7 +253,7 @@ class Link:
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
         if not self._tier.is_up:
-            # Nor need it be kept until contact is back.
+            # They will not be sent when contact is back, so their bytes can go now.
             self._tier.pending.turn_puts_into_invalidations()
 
     def _dispatch(self, message: Message | None) -> None:
