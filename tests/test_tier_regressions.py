@@ -574,6 +574,8 @@ async def test_a_server_that_becomes_a_replica_counts_as_down_F7(
         client.replicaof("127.0.0.1", 1)
         assert await one(2) == "value"
         assert one.cache_stats().tier_up is False
+        assert await other(1) == "other"  # whose link begins now
+        assert other.cache_stats().tier_up is False
     finally:
         client.replicaof("no", "one")
     assert await eventually(lambda: one.cache_stats().tier_up)
