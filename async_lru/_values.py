@@ -137,18 +137,14 @@ class Values:
             ):
                 self._replace(values)
                 raise
-        finally:
-            if values is self._map:
-                self._changing = False
-                self._adding = MISSING
-                self.touch = self._touch
-        if values is not self._map:  # a key's __eq__ has changed it
-            again = self.insert(key, value, source)
-            # The copy may have had the value already, in place of what it replaces.
-            return (
-                again if again is None or again[0] is not value else (former, again[1])
-            )
-        return former, evicted
+        if values is self._map:
+            self._changing = False
+            self._adding = MISSING
+            self.touch = self._touch
+            return former, evicted
+        again = self.insert(key, value, source)  # a key's __eq__ has changed the map
+        # The copy may have had the value already, in place of what it replaces.
+        return again if again is None or again[0] is not value else (former, again[1])
 
     def remove(self, key: Hashable, only: Any = MISSING) -> Any:
         """Remove a value (if it is *only*, where given); return it, or MISSING."""
@@ -160,21 +156,19 @@ class Values:
             values = self._make_way(values, is_busy=is_busy)
         try:
             value = values.get(key, MISSING)
-            if only is not MISSING and value is not only:
-                value = MISSING
-            if value is not MISSING:
+            if value is not MISSING and (only is MISSING or value is only):
                 del values[key]  # see _pop_oldest
+            else:
+                value = MISSING
         except BaseException:
             self._replace(values)
             raise
-        finally:
-            if values is self._map:
-                self._changing = False
-                self.touch = self._touch
-        if values is not self._map:
-            again = self.remove(key, only)
-            return value if again is MISSING else again
-        return value
+        if values is self._map:
+            self._changing = False
+            self.touch = self._touch
+            return value
+        again = self.remove(key, only)
+        return value if again is MISSING else again
 
     def clear(self) -> list[tuple[Hashable, Any]]:
         """Remove all values and return them with their keys."""
