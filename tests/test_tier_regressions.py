@@ -368,8 +368,8 @@ async def test_server_too_slow_for_calls_is_not_up_F7_F11(
     server: Server, twins: Twins, caplog: pytest.LogCaptureFixture
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.1)
-        proxy.delay_down = 0.4
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.05)
+        proxy.delay_down = 0.3
         one = twins.returning("value", tier=tier)
         for key in range(12):
             assert await one(key) == "value"
