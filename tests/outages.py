@@ -100,7 +100,8 @@ class Connection:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while chunk := await reader.read(65536):
-            await asyncio.sleep(self._proxy.delay_down)
+            if self._proxy.delays_down(self):
+                await asyncio.sleep(self._proxy.delay_down)
             await self._wait(lambda: self._proxy.holds_down)
             if self._proxy.cuts_reply and not self.is_subscribed:
                 self._proxy.cuts_reply = False
@@ -131,6 +132,10 @@ def the_subscription(connection: Connection) -> bool:
     return connection.is_subscribed
 
 
+def the_commands(connection: Connection) -> bool:
+    return not connection.is_subscribed
+
+
 class Proxy:
     """A TCP proxy in a thread of its own, which breaks as the test says."""
 
@@ -141,6 +146,8 @@ class Proxy:
         self.refuses = False
         #: Seconds by which commands, and their answers, are delayed.
         self.delay_up = self.delay_down = 0.0
+        #: The connections with delayed answers.
+        self.delays_down: Callable[[Connection], bool] = everything
         #: Which connections pass nothing on for now, in each direction.
         self.holds_up: Callable[[Connection], bool] = nothing
         self.holds_down: Callable[[Connection], bool] = nothing

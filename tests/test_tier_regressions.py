@@ -1,14 +1,19 @@
 """What strangers found in the second tier."""
 
 import asyncio
+import contextlib
 import contextvars
 import datetime
 import functools
 import gc
+import itertools
+import json
 import math
 import pickle
+import signal
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +35,7 @@ from tier_support import (
 from async_lru import AlruCacheLoopResetWarning, alru_cache
 from async_lru.redis import RedisTier
 from async_lru.testing import caching_disabled
-from outages import proxied, until
+from outages import everything, proxied, the_commands, the_subscription, until
 from conftest import needs_refcount
 
 __all__ = ("client", "namespace", "server", "twins")
@@ -546,7 +551,7 @@ async def test_functions_bound_to_objects_that_cannot_be_told_apart_are_refused_
     decorate = alru_cache(ttl=60, tier=twins.tier())
     for function in (Service().load, functools.partial(Service.load, Service())):
         with pytest.raises(
-            TypeError, match="cannot tell .*Service.load.* apart|pass key="
+            TypeError, match="cannot tell .*Service.load.* apart|pass a key="
         ):
             decorate(function)
     with_key = alru_cache(ttl=60, tier=twins.tier(), key=lambda key: ("service", key))
@@ -837,3 +842,253 @@ def test_a_clear_in_one_loop_is_known_in_the_others_F5(
     assert there.run(one(1)) == "new"
     here.run(one.cache_close())
     asyncio.run(other.cache_close())
+
+
+# Found by reviewing these mends
+
+
+@pytest.mark.parametrize("change", ["cache_invalidate", "cache_clear"])
+async def test_calls_end_though_their_entry_is_changed_all_the_time_F7(
+    twins: Twins, change: str
+) -> None:
+    one = twins.returning("value", tier=twins.tier(timeout=0.2))
+    await one(0)
+
+    async def change_it() -> None:
+        while True:
+            one.cache_clear() if change == "cache_clear" else one.cache_invalidate(1)
+            await asyncio.sleep(0)
+
+    changing = asyncio.ensure_future(change_it())
+    await asyncio.sleep(0)
+    try:
+        assert await asyncio.wait_for(one(1), PATIENCE) == "value"
+    finally:
+        changing.cancel()
+
+
+async def test_a_close_gives_up_no_change_while_the_server_takes_them_F13_F5(
+    twins: Twins,
+) -> None:
+    keys = range(6000)
+    one = twins.returning("value", maxsize=None, tier=twins.tier(timeout=0.3))
+    other = twins.returning("value", maxsize=None)
+    await asyncio.gather(one(-1), other(-1))
+    for key in keys:
+        one.cache_invalidate(key)
+    await asyncio.wait_for(one.cache_close(), PATIENCE)
+    one.cache_open()
+    assert one.cache_stats().tier_up
+    await asyncio.wait_for(one.cache_settled(), 0.1)  # nothing was left to send
+
+
+@pytest.fixture
+def far(server: Server, twins: Twins) -> Iterator[tuple[Any, RedisTier]]:
+    """A tier whose other threads reach the server through a proxy."""
+    here = threading.get_ident()
+    with proxied(server.port) as proxy:
+
+        def connect() -> Any:
+            is_here = threading.get_ident() == here
+            return redis.asyncio.Redis.from_url(server.url if is_here else proxy.url)
+
+        yield proxy, RedisTier(connect, namespace=twins.namespace, timeout=PATIENCE)
+
+
+async def test_a_run_whose_link_is_late_hears_of_a_change_by_another_link_F5_E1(
+    far: tuple[Any, RedisTier], twins: Twins, threads_loops: list[LoopInThread]
+) -> None:
+    proxy, tier = far
+    one = twins.returning("new", shared=True, tier=tier)
+    other = twins.returning("old")
+    there = threads_loops[0]
+    for key in (1, 2):
+        await other(key)
+    assert await one(2) == "old"
+    await asyncio.to_thread(there.run, one(3))
+    proxy.holds_down = everything
+    asks = asyncio.ensure_future(asyncio.to_thread(there.run, one(1)))
+    await until(lambda: one.cache_stats().in_flight)
+    await asyncio.sleep(0.1)  # until the server has answered
+    other.cache_invalidate(1)
+    other.cache_invalidate(2)
+    await other.cache_settled()
+    await until(lambda: not one.cache_contains(2))
+    proxy.holds_down = the_subscription
+    assert await asks == "new"
+    proxy.release()
+    await asyncio.to_thread(there.run, one.cache_close())
+
+
+async def test_a_put_here_hides_no_later_change_from_a_run_F5(
+    far: tuple[Any, RedisTier], twins: Twins, threads_loops: list[LoopInThread]
+) -> None:
+    proxy, tier = far
+    one, sibling = twins.returning("new", tier=tier), twins.returning("new", tier=tier)
+    other = twins.returning("new")
+    there = threads_loops[0]
+    await asyncio.gather(one(0), other(0))
+    await asyncio.to_thread(there.run, sibling(0))
+    other.cache_clear()  # so that the sibling has to ask for the generation first
+    await other.cache_settled()
+    await asyncio.sleep(0.1)
+    await one(0)
+    proxy.delay_down, proxy.delays_down = 0.3, the_commands
+    asks = asyncio.ensure_future(asyncio.to_thread(there.run, sibling(1)))
+    await asyncio.sleep(0.1)  # until it has asked for the generation
+    one.cache_put("put", 1)
+    await one.cache_settled()
+    await asyncio.sleep(0.35)  # until it has asked for the value
+    other.cache_invalidate(1)
+    await other.cache_settled()
+    await asks  # it may have been answered before
+    await asyncio.sleep(0.1)  # for the message
+    assert await asyncio.to_thread(there.run, sibling(1)) == "new"
+    await one.cache_close()
+    await asyncio.to_thread(there.run, sibling.cache_close())
+
+
+async def test_a_refresh_is_not_answered_with_what_was_put_before_it_C6(
+    server: Server, twins: Twins
+) -> None:
+    with proxied(server.port) as proxy:
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+        one = twins.returning("own", tier=tier)
+        run = asyncio.get_running_loop().create_future()
+
+        async def load(key: int) -> str:
+            return await run if key else "contact"
+
+        other = twins.cached(load)
+        await asyncio.gather(one(0), other(0))
+        proxy.hold(the_subscription)
+        other.cache_put("put before", 1)
+        await other.cache_settled()
+        there = asyncio.ensure_future(other.cache_refresh(1))
+        await until(lambda: other.cache_stats().in_flight)
+        await asyncio.sleep(0.1)  # until it has the lease
+        here = asyncio.ensure_future(one.cache_refresh(1))
+        await until(lambda: one.cache_stats().tier_waits)
+        proxy.release()
+        await asyncio.sleep(0.1)  # for the messages of the put
+        assert not here.done()
+        run.set_result("made there")
+        assert await here == await there == "made there"
+        await one.cache_close()
+
+
+async def test_a_refresh_that_joins_while_a_value_is_decoded_gets_a_newer_one_C6(
+    twins: Twins, threads_loops: list[LoopInThread]
+) -> None:
+    here, there = threads_loops
+    refreshes: list[Any] = []
+
+    def decode(packed: bytes) -> Any:
+        if not refreshes:
+            refreshes.append(
+                asyncio.run_coroutine_threadsafe(one.cache_refresh(1), there.loop)
+            )
+            time.sleep(0.2)  # until it has joined
+        return json.loads(packed)
+
+    tier = twins.tier(encode=lambda value: json.dumps(value).encode(), decode=decode)
+    one = twins.returning("new", shared=True, tier=tier)
+    assert await twins.returning("old")(1) == "old"
+
+    def call() -> tuple[Any, Any]:
+        return here.run(one(1)), refreshes[0].result(PATIENCE)
+
+    assert await asyncio.to_thread(call) == ("new", "new")
+    await asyncio.to_thread(here.run, one.cache_close())
+
+
+def test_a_put_before_the_first_loop_is_sent_C5_E9(twins: Twins) -> None:
+    one = twins.returning("made", shared=True)
+    one.cache_put("put", 1)
+
+    async def look() -> Any:
+        await one(2)
+        value = await one(1)
+        await one.cache_close()
+        return value
+
+    assert asyncio.run(look()) == "put"
+
+
+async def test_a_run_that_waits_goes_on_when_the_server_becomes_full_F7(
+    server: Server, twins: Twins, client: Any
+) -> None:
+    run = asyncio.get_running_loop().create_future()
+
+    async def load(key: int) -> str:
+        return await run if key else "contact"
+
+    one, other = twins.cached(load), twins.returning("own")
+    await asyncio.gather(one(0), other(0))
+    first = asyncio.ensure_future(one(1))
+    await asyncio.sleep(0.1)  # until it has the lease
+    client.config_set("maxmemory", 1)
+    try:
+        assert await asyncio.wait_for(other(1), SLOW) == "own"
+    finally:
+        client.config_set("maxmemory", 0)
+        run.set_result("late")
+    assert await first == "late"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs Unix signals")
+async def test_signal_handlers_may_change_what_is_settled_B15_F5(
+    server: Server, twins: Twins
+) -> None:
+    with proxied(server.port) as proxy:
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.1)
+        one = twins.returning("value", maxsize=None, tier=tier)
+        await one(0)
+        proxy.break_off()
+        keys = itertools.count(1)
+        for _ in range(2000):
+            one.cache_invalidate(next(keys))
+        await until(lambda: not one.cache_stats().tier_up)
+        former = signal.signal(
+            signal.SIGALRM, lambda *_: one.cache_invalidate(next(keys))
+        )
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        try:
+            for _ in range(50):
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(one.cache_settled(), 0.01)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, former)
+        proxy.mend()
+        await until(lambda: one.cache_stats().tier_up)
+        await one.cache_close()
+
+
+class Stamp(datetime.datetime):
+    """A time with an attribute, which pickle of this class loses."""
+
+    sensor: int
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        return Stamp.fromisoformat, (self.isoformat(),)
+
+
+class Names(list[str]):
+    """A list with an attribute."""
+
+    sensor: int
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        return Names, (list(self),)
+
+
+@pytest.mark.parametrize("value", [Stamp(2026, 1, 1), Names("ab")])
+async def test_attributes_that_do_not_survive_the_codec_are_refused_F8(
+    twins: Twins, value: Any
+) -> None:
+    value.sensor = 7
+    tier = twins.tier(encode=pickle.dumps, decode=pickle.loads)
+    one = twins.returning(value, tier=tier)
+    with pytest.raises(TypeError, match="decoding gives a different value"):
+        await one(1)

@@ -55,7 +55,8 @@ def salt_of(keys: Keys, name: str) -> bytes:
         raise TypeError(
             f"the second tier cannot tell {name}, bound to {short_repr(keys.bound)}, from "
             f"others of that name, since {error}: decorate a function of its own that "
-            f"makes the call, or pass key=; {_ACCEPTED_TYPES}"
+            "makes the call, or pass a key= that gives each of them other keys; "
+            f"{_ACCEPTED_TYPES}"
         ) from None
 
 

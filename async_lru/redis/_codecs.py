@@ -150,6 +150,19 @@ def _have_same_parts(one: Any, other: Any) -> bool:
     kind: Any = cast("Any", type(one))
     if kind in _ATOMS:
         return True
+    # Enum members, functions and types decode to the very same objects.
+    return one is other or (
+        _have_same_contents(one, other)
+        and all(
+            is_same(getattr(one, name, None), getattr(other, name, None))
+            for name in _attributes_of(one)
+        )
+    )
+
+
+def _have_same_contents(one: Any, other: Any) -> bool:
+    """Return whether two objects of a type agree in all but attributes and equality."""
+    kind: Any = cast("Any", type(one))
     if issubclass(kind, (datetime, time)):  # equality overlooks these
         return one.fold == other.fold and is_same(one.tzinfo, other.tzinfo)
     if issubclass(kind, (list, tuple, deque)):
@@ -158,13 +171,7 @@ def _have_same_parts(one: Any, other: Any) -> bool:
         return _have_same_members(one, other) and all(
             is_same(value, other[key]) for key, value in one.items()
         )
-    if issubclass(kind, (set, frozenset)):
-        return _have_same_members(one, other)
-    # Enum members, functions and types decode to the very same objects.
-    return one is other or all(
-        is_same(getattr(one, name, None), getattr(other, name, None))
-        for name in _attributes_of(one)
-    )
+    return not issubclass(kind, (set, frozenset)) or _have_same_members(one, other)
 
 
 def _have_same_members(one: Any, other: Any) -> bool:

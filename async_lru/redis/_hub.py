@@ -14,7 +14,7 @@ from ._generations import Generations
 from ._link import Link
 from ._pending import Pending
 from ._protocol import Keyspace, Message
-from ._waiting import wait_or_cancel
+from ._waiting import wait_without_cancelling
 
 if TYPE_CHECKING:
     from ._cache import TieredCache
@@ -53,6 +53,8 @@ class Hub:
         self.pending = Pending(self.lock)
         #: Whether values were put that nothing has been heard of since.
         self.has_unheard_values = False
+        #: Whether any loop has tried to be in contact with the server.
+        self.has_begun = False
         self._links: dict[AbstractEventLoop, Link] = {}
 
     def __repr__(self) -> str:
@@ -77,6 +79,7 @@ class Hub:
         link = self._links.get(loop)
         if link is None or link.closed:
             link = Link(self, loop)
+            self.has_begun = True
             with self.lock:
                 self._links[loop] = link
             for other in self._all_links():
@@ -162,11 +165,17 @@ class Hub:
 
     async def settle(self, cache: "TieredCache") -> None:
         """Wait until the changes of *cache* are acknowledged, but not for an outage."""
-        if cache.tier_up:
-            try:
-                await wait_or_cancel(cache.settled(), 3 * self.timeout)
-            except TimeoutError:
-                pass
+        settled = asyncio.ensure_future(cache.settled())
+        try:
+            before = -1
+            while cache.tier_up and self.pending.acknowledgements != before:
+                before = self.pending.acknowledgements
+                await wait_without_cancelling(settled, 3 * self.timeout)
+                if settled.done():
+                    return settled.result()
+        finally:
+            settled.cancel()
+            await asyncio.wait([settled])
 
     async def close_unused_links(self) -> None:
         """Close the links if all caches are closed."""

@@ -73,13 +73,16 @@ class Load:
 
     def on_message(self, message: Message) -> None:
         """Hear what has happened to the entry. Can be called from any thread."""
-        # The link of another loop may be late, but a change made here is not.
         is_here = runs_here(self.run.loop)
-        if is_here or message.is_local:  # pragma: no branch
-            self._watch.record(message)
         is_own = message.sender_id == self._cache.sender_id
-        if not is_own and message.kind is not MessageKind.RELEASED:
-            self.on_change()
+        if message.kind is not MessageKind.RELEASED:
+            if message.is_local or not is_here:
+                # This loop's own link may tell of it too late, or end before it does.
+                self._watch.doubt()
+            if not is_own:
+                self.on_change()
+        if is_here and not message.is_local:
+            self._watch.record(message)
         if is_here:  # pragma: no branch  # else its own link will tell it
             self._watch.wake()
 
@@ -131,13 +134,14 @@ class Load:
         if not await link.ready():
             raise UnavailableError
         has_waited = False
+        end = cache.time() + cache.tier.timeout
         while True:
             self._watch.reset()
             if cache.tier.pending.has_changes_of_entry(cache.name, self.hash):
+                self._check_patience(end)
                 await self._settle(link)
                 continue
             asked = cache.time()
-            any_value = self._any_value
             try:
                 keys, reply = await self._acquire(link)
             except UnavailableError:
@@ -148,17 +152,26 @@ class Load:
                     cache.count("misses")
                     return keys
                 # It may have been cleared, and then nobody reads these keys: ask again.
-            elif isinstance(reply, int):
+                if cache.time() >= end:
+                    await self._release(link, keys)
+            elif isinstance(reply[0], int):
                 if self._is_awaited_by_another():
                     raise UnavailableError
                 if not has_waited:
                     cache.count("waits")
                 has_waited = True
-                await self._wait(link, reply)
-            elif self._any_value or not any_value:  # no refresh has joined meanwhile
+                await self._wait(link, *reply)
+                end = cache.time() + cache.tier.timeout
+            else:
                 found = self._read(reply, asked)
                 if found is not None:
                     return found
+            self._check_patience(end)
+
+    def _check_patience(self, end: float) -> None:
+        """Raise UnavailableError after *end*: the entry is changed too often to ask."""
+        if self._cache.time() >= end:
+            raise UnavailableError
 
     def _is_awaited_by_another(self) -> bool:
         """Return whether a run of this entry in another cache here waits for this run.
@@ -196,10 +209,10 @@ class Load:
             )
             raise
 
-    async def _wait(self, link: Link, milliseconds: int) -> None:
+    async def _wait(self, link: Link, milliseconds: int, holder: Any) -> None:
         """Wait until another run ends, or its lease does."""
         await self._watch.wait(link.loop, milliseconds / 1000 + MARGIN)
-        if self._watch.is_outdated(self._token):
+        if self._watch.has_heard_of(_bytes(holder).decode()):
             self._any_value = True  # the other run's result is new enough
 
     async def _settle(self, link: Link) -> None:
@@ -219,20 +232,20 @@ class Load:
     def _read(self, reply: Any, asked: float) -> Any:
         """Return the result and failure in *reply*, or None if they are unusable."""
         cache = self._cache
-        packed, left = reply
-        if isinstance(packed, str):
-            packed = packed.encode("utf-8", "surrogateescape")
+        packed, left = _bytes(reply[0]), reply[1]
         version = packed[:TOKEN_SIZE].decode("latin-1")
         end = asked + left / 1000
+        found = None
         self._has_seen = True
-        if self._watch.is_outdated(version) or end <= cache.time():
-            self._has_seen = False
-            return None
-        try:
-            found = cache.tier.codec.unpack(packed[TOKEN_SIZE:], cache.failures_kept)
-        except UnreadableError:
-            cache.count("errors")
-            self._any_value = False
+        if not self._watch.is_outdated(version) and end > cache.time():
+            try:
+                found = cache.tier.codec.unpack(
+                    packed[TOKEN_SIZE:], cache.failures_kept
+                )
+            except UnreadableError:
+                cache.count("errors")
+                self._any_value = False
+        if found is None or not self._any_value:  # a refresh may have joined meanwhile
             self._has_seen = False
             return None
         cache.count("hits")
@@ -386,6 +399,13 @@ class Load:
         return Message(
             kind, cache.sender_id, self._token, self._generation, self.hash, cache.name
         )
+
+
+def _bytes(answer: "bytes | str") -> bytes:
+    """Return an answer that the client may have decoded."""
+    if isinstance(answer, str):
+        return answer.encode("utf-8", "surrogateescape")
+    return answer
 
 
 def _result_of(found: "tuple[Any, BaseException | None]") -> Any:

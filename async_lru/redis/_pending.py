@@ -97,6 +97,8 @@ class Pending:
         self._lock = lock
         self._changes: dict[Target, Change] = {}
         self._in_flight: dict[Target, Change] = {}
+        #: How many changes have been acknowledged.
+        self.acknowledgements = 0
 
     def add(self, change: Change) -> None:
         """Add *change*, which replaces the pending changes that it covers."""
@@ -118,7 +120,7 @@ class Pending:
     def turn_puts_into_invalidations(self) -> None:
         """Turn pending puts into invalidations."""
         with self._lock:
-            for change in self._changes.values():
+            for change in list(self._changes.values()):  # see take
                 change.turn_into_invalidation()
 
     def take(self, most: int) -> list[Change]:
@@ -166,6 +168,7 @@ class Pending:
         """Record that the server has acknowledged *change*, and wake its waiters."""
         with self._lock:
             del self._in_flight[change.target]
+            self.acknowledgements += 1
             change.acknowledge()
 
     def has_changes_of_entry(self, function: str, hash_: str) -> bool:
@@ -199,7 +202,7 @@ class Pending:
         return [
             change
             for changes in (self._in_flight, self._changes)
-            for target, change in changes.items()
+            for target, change in list(changes.items())  # see take
             if target[0] == function
         ]
 

@@ -115,9 +115,10 @@ def _script(text: str) -> Script:
 
 
 #: Returns the value and its remaining milliseconds; or the remaining milliseconds of
-#: another run's lease, after marking that a run waits; or nothing if the caller now has the
-#: lease. What is not a string, or never expires, is not ours, and is deleted. A full server
-#: refuses the lease: it could not keep the value either, so nobody should wait for one.
+#: another run's lease and its token, after marking that a run waits; or nothing if the
+#: caller now has the lease. What is not a string, or never expires, is not ours, and is
+#: deleted. A full server refuses the lease and the mark: it could not keep the value
+#: either, so nobody should wait for one.
 #: Keys: value, lease. Arguments: token, milliseconds, "1" if a value is no answer.
 ACQUIRE: Final = _script("""
 local value = redis.pcall('GET', KEYS[1])
@@ -133,8 +134,8 @@ if type(lease) == 'string' and string.find(lease, '^%x+%+?$') then
     redis.call('PEXPIRE', KEYS[2], ARGV[2])
     return false
   elseif left >= 0 then
-    redis.pcall('SETRANGE', KEYS[2], #ARGV[1], '+')
-    return left
+    local mark = redis.pcall('SETRANGE', KEYS[2], #ARGV[1], '+')
+    return type(mark) == 'table' and mark or {left, string.sub(lease, 1, #ARGV[1])}
   end
 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])

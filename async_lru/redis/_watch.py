@@ -12,27 +12,39 @@ class Watch:
 
     def __init__(self) -> None:
         self._last: Message | None = None
+        self._has_doubt = False
         self._waiter: Future[None] | None = None
         self._is_woken = False
 
     def reset(self) -> None:
         """Forget what was heard so far, as the server is about to be asked."""
         self._last = None
+        self._has_doubt = False
         self._is_woken = False
 
     def is_outdated(self, version: str) -> bool:
-        """Return whether the entry is known to have changed since *version*."""
-        return self._last is not None and self._last.version != version
+        """Return whether the entry has, or may have, changed since *version*."""
+        last = self._last
+        return self._has_doubt or (last is not None and last.version != version)
+
+    def has_heard_of(self, version: str) -> bool:
+        """Return whether *version* is the last that was heard of."""
+        return self._last is not None and self._last.version == version
 
     def record(self, message: Message) -> None:
-        """Record what has happened to the entry. Can be called from any thread."""
-        # After a clear, or a change made here, messages may still tell of what it ended.
-        last = self._last
-        is_final = last is not None and (
-            last.is_local or last.kind is MessageKind.CLEARED
-        )
+        """Record what has happened to the entry, as the loop's own link tells."""
+        # After a clear, messages may still tell of what it ended.
+        is_final = self._last is not None and self._last.kind is MessageKind.CLEARED
         if message.kind is not MessageKind.RELEASED and not is_final:
             self._last = message
+
+    def doubt(self) -> None:
+        """Take any answer for outdated, until the server is asked again.
+
+        Used when this process knows of a change before the loop's own link tells of it.
+        Can be called from any thread.
+        """
+        self._has_doubt = True
 
     def wake(self) -> None:
         """Let the run ask the server again."""
