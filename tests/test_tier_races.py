@@ -361,6 +361,23 @@ async def test_a_refresh_is_found_when_the_server_has_lost_the_generation_F5(
     assert other.runs == [(1,)]
 
 
+async def test_a_refresh_ends_older_values_if_the_server_loses_the_generation_F5(
+    proxy: Proxy, far: RedisTier, twins: Twins, client: Any
+) -> None:
+    one, other = twins.counted(tier=far), twins.counted()
+    await one.function(0)
+
+    async def lose() -> None:
+        client.flushall()
+        await other.function(1)  # in a generation of its own
+
+    await held_back(proxy, one.function.cache_refresh(1), lose)
+    await one.function.cache_settled()
+    await asyncio.sleep(0.1)  # for the messages
+    await other.function(1)
+    assert other.runs == [(1,), (1,)]
+
+
 @pytest.mark.parametrize(
     ("new", "options"),
     [

@@ -40,14 +40,16 @@ class Generations:
             await self.fetch(function)
         return generation, self._keyspace.entry_keys(function, generation, hash_)
 
-    async def fetch(self, function: str) -> None:
+    async def fetch(self, function: str) -> str:
         """Ask the server for the generation, even if it is known: it may be lost there.
 
         Raises UnavailableError.
         """
         default = self._known.get(function) or new_token()
-        if await self._fetch(self._commands.run, function, default) is None:
+        generation = await self._fetch(self._commands.run, function, default)
+        if generation is None:
             raise UnavailableError  # the server is full
+        return generation
 
     async def force_fetch(self, function: str, default: str) -> str:
         """Return the server's generation, even if commands are disabled.

@@ -361,11 +361,24 @@ class Load:
             await self._release(link, keys)
             self._end_old_value()
             return min(end, now + LOCAL_TTL)
-        if stored:
+        if stored and not await self._is_lost(link):
             return end
         cache.count("refused")
         self._end_old_value()
         return -inf
+
+    async def _is_lost(self, link: Link) -> bool:
+        """Return whether a refresh was stored in a generation that has ended.
+
+        If the server lost that one, a process may have begun another, in which an older
+        value would live on.
+        """
+        if not self._refreshes:
+            return False
+        try:
+            return await link.generations.fetch(self._cache.name) != self._generation
+        except UnavailableError:  # pragma: no cover  # contact was lost just now
+            return True
 
     async def _store_failure(
         self, link: Link, keys: EntryKeys, error: Exception, renewal: "Renewal"
