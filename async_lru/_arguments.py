@@ -73,9 +73,15 @@ class Arguments:
         try:
             bound = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            raise TypeError(
-                f"{self._name}{signature} does not take these arguments: {error}"
-            ) from None
+            # A decorator that passes arguments of its own shows those of __wrapped__.
+            signature = self._read(follow_wrapped=False)
+            try:
+                bound = signature.bind(*args, **kwargs).arguments
+            except TypeError:
+                raise TypeError(
+                    f"{self._name}{self._signature} does not take these arguments: "
+                    f"{error}"
+                ) from None
         named: dict[str, Any] = {}
         for name, value in bound.items():
             if name in self._ignored:
@@ -86,8 +92,8 @@ class Arguments:
                 named[name] = value
         return named
 
-    def _read(self) -> Signature:
+    def _read(self, *, follow_wrapped: bool = True) -> Signature:
         try:
-            return signature_of(self._function)
+            return signature_of(self._function, follow_wrapped=follow_wrapped)
         except (TypeError, ValueError):  # it has none
             return ANY

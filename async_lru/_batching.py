@@ -97,6 +97,9 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
 
         def value_of(key: Any, *instance: Any) -> Coroutine[Any, Any, Any]:
             loop = get_running_loop()
+            if loop not in open_batches:
+                for other in [loop for loop in open_batches if loop.is_closed()]:
+                    del open_batches[other]  # it may have left a batch behind
             batches = open_batches.setdefault(loop, {})
             owner = id(instance[0]) if instance else None
             batch = batches.get(owner)
@@ -206,23 +209,27 @@ class Batch:
         """Call the loader and pass its results to the callers."""
         try:
             results = await self.load(list(keys))
-            outcomes = _outcomes(keys, results)
+            self.deliver(_outcomes(keys, results))
         except BaseException as error:  # raised to all callers
             self.fail(error)
             if isinstance(error, CancelledError):
                 raise
-        else:
-            for key, waiters in self.waiters.items():
-                outcome = outcomes[key]
-                for waiter in waiters:
-                    if waiter.done():
-                        continue
-                    if isinstance(outcome, (Exception, CancelledError)):
-                        _fail(waiter, outcome)
-                    else:
-                        waiter.set_result(outcome)
         finally:
             self.waiters = {}
+
+    def deliver(self, outcomes: dict[Any, Any]) -> None:
+        """Pass the value, or the exception, of each key to its callers."""
+        for key, waiters in self.waiters.items():
+            outcome = outcomes[key]
+            # isinstance would ask the value.
+            failed = issubclass(type(outcome), (Exception, CancelledError))
+            for waiter in waiters:
+                if waiter.done():
+                    continue
+                if failed:
+                    _fail(waiter, outcome)
+                else:
+                    waiter.set_result(outcome)
 
     def fail(self, error: BaseException) -> None:
         """Raise *error* to the callers.

@@ -5,6 +5,7 @@ from asyncio import (
     _get_running_loop as get_running_loop_or_none,  # pyright: ignore[reportPrivateUsage]  # public all the same
 )
 from collections.abc import Callable, Hashable
+from contextvars import Context
 from threading import RLock
 from time import monotonic
 from typing import Any
@@ -181,8 +182,9 @@ class Cache:
                     self.counters.misses += 1
             else:
                 run.add_waiter(waiter, caller)
-                if caller is not None:
-                    self._check_deadlock(run, waiter, caller)
+                if caller is not None and self._is_deadlock(run, waiter, caller):
+                    caller = None  # the error's traceback holds this frame
+                    raise self._deadlock_error()
                 if purpose is CALL:
                     self.counters.hits += 1
                     self.counters.joins += 1
@@ -213,6 +215,7 @@ class Cache:
             self._check_open()
             if self.loop is not None:
                 self._reset_warning.give()
+            self.runs_in_flight()  # forgets those of closed loops
         return loop
 
     def running_loop(self) -> AbstractEventLoop:
@@ -273,30 +276,45 @@ class Cache:
         self.in_flight.add(run)
         return run
 
-    def _check_deadlock(self, run: Run, waiter: "Future[Any]", caller: Caller) -> None:
-        """Refuse a waiter that *run* itself waits for.
+    def _is_deadlock(self, run: Run, waiter: "Future[Any]", caller: Caller) -> bool:
+        """Return whether *run* itself waits for a waiter, and if so, remove that.
 
         The waiter has already been added. If two calls in two loops close a cycle at the
         same time, at least one of them must see the other.
         """
         if not may_wait_for(run, caller):
-            return
+            return False
         if waits_for(run, caller):
             run.leave(waiter)
-            raise self._deadlock_error()
-        # A task that starts eagerly calls before anybody waits for it.
+            return True
+        # A function may start a task that calls, and wait for it only afterwards.
         loop = waiter.get_loop()
-        loop.call_soon(self._check_deadlock_again, run, waiter, caller)
+        loop.call_soon(self._check_deadlock_again, run, waiter, caller, 0.01)
+        return False
 
     def _check_deadlock_again(
-        self, run: Run, waiter: "Future[Any]", caller: Caller
+        self, run: Run, waiter: "Future[Any]", caller: Caller, pause: float
     ) -> None:
-        """Refuse a waiter that the run has come to wait for since it was added."""
-        waits = any(waiter is other for other, _ in run.waiting())
-        if waits and not waiter.done() and waits_for(run, caller):
+        """Refuse a waiter that the run has come to wait for since it was added.
+
+        Check again after *pause* seconds, as long as the run may come to wait for it.
+        """
+        if waiter.done() or not run.has_waiter(waiter):
+            return
+        if waits_for(run, caller):
             error = self._deadlock_error()
             waiter.set_exception(error)
             run.leave(waiter, error)
+        elif may_wait_for(run, caller):
+            waiter.get_loop().call_later(
+                pause,
+                self._check_deadlock_again,
+                run,
+                waiter,
+                caller,
+                min(2 * pause, 1.0),
+                context=Context(),
+            )
 
     def _deadlock_error(self) -> RuntimeError:
         return RuntimeError(

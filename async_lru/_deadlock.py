@@ -83,27 +83,32 @@ def _perhaps(waiting: "Task[Any] | None", task: "Task[Any]") -> bool:  # noqa: A
 
 def awaits(waiting: "Future[Any] | None", task: "Task[Any]") -> bool:
     """Return whether *waiting* certainly cannot continue before *task* has ended."""
-    if waiting is task:
-        return True
-    if not isinstance(waiting, _TASKS):  # not even the attributes of other futures
-        return False
-    awaited: Any = getattr(waiting, "_fut_waiter", None)
-    if awaited is None:
-        return False
-    if isinstance(awaited, _Gathering):
-        children: Any = getattr(awaited, "_children", ())
-        return not awaited.done() and any(awaits(child, task) for child in children)
-    return awaits(awaited, task) or any(
-        getattr(group, "_on_completed_fut", None) is awaited
-        for group in _groups_of(task)
-    )
+    goals = [task, *_groups_waiting_for(task)]
+    pending: list[Any] = [waiting]
+    seen: set[int] = set()
+    while pending:
+        future = pending.pop()
+        if future is None:
+            continue
+        if any(future is goal for goal in goals):
+            return True
+        # Do not read even the attributes of other futures.
+        if id(future) in seen or not isinstance(future, _TASKS):
+            continue
+        seen.add(id(future))
+        awaited: Any = getattr(future, "_fut_waiter", None)
+        if not isinstance(awaited, _Gathering):
+            pending.append(awaited)
+        elif not awaited.done():
+            pending += getattr(awaited, "_children", ())
+    return False
 
 
-def _groups_of(task: "Task[Any]") -> list[Any]:
-    """Return the task groups that wait for *task*."""
+def _groups_waiting_for(task: "Task[Any]") -> list[Any]:
+    """Return the futures on which task groups wait for *task*."""
     callbacks: Any = getattr(task, "_callbacks", None) or ()
     return [
-        callback.__self__
+        getattr(callback.__self__, "_on_completed_fut", None)
         for callback, _ in callbacks
         if type(callback) is MethodType and type(callback.__self__) is _TaskGroup
     ]

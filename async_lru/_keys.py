@@ -59,7 +59,10 @@ def called_key(key: Callable[..., Hashable]) -> MakeKey:
 def ignoring(names: Iterable[str], function: Any, make_key: MakeKey) -> MakeKey:
     """Return *make_key* for calls without the arguments of some parameters."""
     dropped = set(names)
-    parameters = list(signature_of(function).parameters.values())
+    signature = signature_of(function, follow_wrapped=False)
+    if not dropped <= {*signature.parameters}:
+        signature = signature_of(function)
+    parameters = list(signature.parameters.values())
     positional = [
         parameter.name
         for parameter in parameters

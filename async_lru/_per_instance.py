@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 
 import asyncio
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -60,7 +61,10 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             if instance is MISSING:
                 instance, args = self._split((), kwargs)
             known = caches.get(id(instance))
-            cache = self._add(instance) if known is None else known[1]
+            if known is not None and known[0]() is instance:
+                cache = known[1]
+            else:
+                cache = self._add(instance)
             try:
                 key = make_key(args, kwargs)
                 value = cache.hit(key)
@@ -86,27 +90,46 @@ class PerInstance(AlruCacheWrapper[..., Any]):
 
     def _cache_of(self, instance: Any) -> Cache:
         known = self._caches.get(id(instance))
-        return self._add(instance) if known is None else known[1]
+        if known is not None and known[0]() is instance:
+            return known[1]
+        return self._add(instance)
 
     def _add(self, instance: Any) -> Cache:
         """Create the cache of an instance."""
         key = id(instance)
         try:
-            reference = weakref.ref(instance, lambda _: self._forget(key))
+            reference = weakref.ref(instance, lambda each: self._forget(key, each))
         except TypeError:
             raise TypeError(
                 f"{self._cache.name} has per_instance=True, but a {type(instance).__qualname__} "
                 'cannot be weakly referenced: add "__weakref__" to the __slots__ of the '
                 "class, or leave per_instance out"
             ) from None
-        cache = self._caches.setdefault(key, (reference, self._make_cache()))[1]
+        new = reference, self._make_cache()
+        known = self._caches.setdefault(key, new)
+        while known[0]() is not instance:
+            # That one was freed, but no stack was left, or a signal handler raised an
+            # exception, when it was to be forgotten.
+            self._forget(key, known[0])
+            known = self._caches.setdefault(key, new)
+        cache = known[1]
         if self._cache.closed:
             cache.shut()
         return cache
 
-    def _forget(self, key: int) -> None:
+    def _forget(
+        self,
+        key: int,
+        reference: "weakref.ref[Any]",
+        is_finalizing: Callable[[], bool] = sys.is_finalizing,
+    ) -> None:
         """Drop the cache of a freed instance, and keep its counters."""
-        _, cache = self._caches[key]
+        if is_finalizing():  # pragma: no cover  # globals may be gone
+            return
+        known = self._caches.get(key)
+        if known is None or known[0] is not reference:
+            return
+        cache = known[1]
         try:
             gone = stats_of(cache)._replace(in_flight=0, currsize=0)
         except BaseException:  # pragma: no cover  # no stack left
@@ -114,6 +137,8 @@ class PerInstance(AlruCacheWrapper[..., Any]):
             del self._caches[key]
             raise
         with self._cache.lock:  # for those who add up the counters meanwhile
+            if self._caches.get(key) is not known:  # pragma: no cover  # by a thread
+                return
             self._gone.append(gone)
             del self._caches[key]
             # If another instance is freed meanwhile, this loop adds its counters, too.

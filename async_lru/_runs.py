@@ -233,6 +233,10 @@ class Run:
         """Add *waiter*, a future of the run's loop, which will get the outcome."""
         self._waiters[waiter] = caller
 
+    def has_waiter(self, waiter: "Future[Any]") -> bool:
+        """Return whether *waiter* waits for it."""
+        return not self.ended and waiter in self._waiters
+
     def waiting(self) -> "list[tuple[Future[Any], Caller | None]]":
         """Return the waiters and where they call from. Can be called from any thread."""
         waiters = self._waiters  # read once: the run may end just now

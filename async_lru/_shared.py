@@ -23,6 +23,10 @@ from ._values import MISSING
 LATE: Final = 1.0
 
 
+#: The number of runs in flight that is not worth looking at.
+_FEW_RUNS: Final = 32
+
+
 class HasValue(BaseException):
     """Raised when another thread has just stored a value that answers a call."""
 
@@ -45,6 +49,8 @@ class SharedCache(Cache):
             self.maxsize, self.lock, expires=isinstance(self, TimedCache)
         )
         self.counters = SharedCounters(self.values)
+        #: With how many runs in flight to look for those that closed loops left behind.
+        self._many_runs = 0
 
     @property
     def begins_at_once(self) -> bool:  # type: ignore[override]  # depends on the loop
@@ -126,6 +132,8 @@ class SharedCache(Cache):
         purpose: Purpose = CALL,
     ) -> "tuple[Run, Future[Any]]":
         loop = self.running_loop()
+        if len(self.in_flight) > self._many_runs:
+            self._many_runs = 2 * len(self.runs_in_flight()) + _FEW_RUNS
         caller = None if current_run() is None else current_caller()
         waiter = loop.create_future()
         with self.lock:
@@ -138,8 +146,9 @@ class SharedCache(Cache):
                 run = self.admit(key, loop, waiter, caller)
             else:
                 run.add_waiter(waiter, caller)
-                if caller is not None:
-                    self._check_deadlock(run, waiter, caller)
+                if caller is not None and self._is_deadlock(run, waiter, caller):
+                    caller = None  # see Cache.ask
+                    raise self._deadlock_error()
             if purpose is CALL:
                 self.counters.misses += is_new
                 self.counters.hits += not is_new

@@ -148,7 +148,14 @@ class StaleCache(TimedCache):
                 held = MISSING
         disown(dropped)
         if refresh is not None:
-            refresh.begin(self.function_for(purpose), args, kwargs, current_caller())
+            try:
+                refresh.begin(
+                    self.function_for(purpose), args, kwargs, current_caller()
+                )
+            except BaseException:  # see ask
+                refresh.ended = True
+                refresh.joinable = False
+                raise
         return held
 
     def _answers_at_once(self, held: Any, now: float) -> bool:
