@@ -1092,3 +1092,20 @@ async def test_attributes_that_do_not_survive_the_codec_are_refused_F8(
     one = twins.returning(value, tier=tier)
     with pytest.raises(TypeError, match="decoding gives a different value"):
         await one(1)
+
+
+@pytest.mark.parametrize("turns", range(20))
+async def test_a_close_while_contact_is_lost_leaves_no_connections_F13(
+    server: Server, twins: Twins, turns: int
+) -> None:
+    with proxied(server.port) as proxy:
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+        one = twins.returning("value", tier=tier)
+        await asyncio.gather(*map(one, range(5)))
+        proxy.cut()
+        while one.cache_stats().tier_up:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await one.cache_close()
+    gc.collect()  # reports what was left open

@@ -175,13 +175,18 @@ class Link:
         finally:
             for task in tasks:
                 task.cancel()
-            for part in (pubsub, client):
-                if part is not None:  # pragma: no branch
-                    try:
-                        await wait_or_cancel(part.aclose(), self._tier.timeout)
-                    except CONNECTION_ERRORS:  # pragma: no cover
-                        pass
+            try:
+                if pubsub is not None:  # pragma: no branch
+                    await self._close_part(pubsub)
+            finally:
+                await self._close_part(client)
             await self._wait_for_end(tasks)
+
+    async def _close_part(self, part: Any) -> None:
+        try:
+            await wait_or_cancel(part.aclose(), self._tier.timeout)
+        except CONNECTION_ERRORS:  # pragma: no cover
+            pass
 
     async def _wait_for_end(self, tasks: "Collection[Task[Any]]") -> None:
         if tasks:
