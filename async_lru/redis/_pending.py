@@ -202,8 +202,8 @@ class Pending:
         return [
             change
             for changes in (self._in_flight, self._changes)
-            for target, change in list(changes.items())  # see take
-            if target[0] == function
+            for change in list(changes.values())  # see take
+            if change.target[0] == function
         ]
 
     async def wait_for_function(self, function: str) -> None:
