@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import Parameter, Signature, signature
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Any, Final
 
 if sys.version_info >= (3, 14):  # pragma: py-lt-314
     from annotationlib import Format
@@ -16,6 +16,9 @@ if sys.version_info >= (3, 14):  # pragma: py-lt-314
     )
 else:  # pragma: py-gte-314
     signature_of: Callable[..., Signature] = signature
+
+#: The kinds of ``*args`` and ``**kwargs``.
+CATCH_ALL: Final = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 #: The signature of functions that have none.
 ANY = Signature(
@@ -73,9 +76,12 @@ class Arguments:
         try:
             bound = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            # A decorator that passes arguments of its own shows those of __wrapped__.
-            signature = self._read(follow_wrapped=False)
+            # A decorator may pass arguments of its own to what it shows as __wrapped__.
+            own = self._read(follow_wrapped=False)
             try:
+                if any(each.kind in CATCH_ALL for each in own.parameters.values()):
+                    signature.bind_partial(*args, **kwargs)  # that of __wrapped__
+                signature = own
                 bound = signature.bind(*args, **kwargs).arguments
             except TypeError:
                 raise TypeError(

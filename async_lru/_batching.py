@@ -98,8 +98,9 @@ def batched(max_size: int = 100, window: float = 0.0) -> _Batched:
         def value_of(key: Any, *instance: Any) -> Coroutine[Any, Any, Any]:
             loop = get_running_loop()
             if loop not in open_batches:
-                for other in [loop for loop in open_batches if loop.is_closed()]:
-                    del open_batches[other]  # it may have left a batch behind
+                for other in [reference() for reference in open_batches.keyrefs()]:
+                    if other is not None and other.is_closed():
+                        open_batches.pop(other, None)  # it left a batch behind
             batches = open_batches.setdefault(loop, {})
             owner = id(instance[0]) if instance else None
             batch = batches.get(owner)

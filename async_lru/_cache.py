@@ -5,12 +5,11 @@ from asyncio import (
     _get_running_loop as get_running_loop_or_none,  # pyright: ignore[reportPrivateUsage]  # public all the same
 )
 from collections.abc import Callable, Hashable
-from contextvars import Context
 from threading import RLock
 from time import monotonic
 from typing import Any
 
-from ._deadlock import may_wait_for, waits_for
+from ._deadlock import LateCheck, may_wait_for, waits_for
 from ._keys import Keys
 from ._loops import ResetWarning, begins_at_once, clock_of
 from ._registry import is_disabled
@@ -288,33 +287,8 @@ class Cache:
             run.leave(waiter)
             return True
         # A function may start a task that calls, and wait for it only afterwards.
-        loop = waiter.get_loop()
-        loop.call_soon(self._check_deadlock_again, run, waiter, caller, 0.01)
+        LateCheck(run, waiter, caller, self._deadlock_error)
         return False
-
-    def _check_deadlock_again(
-        self, run: Run, waiter: "Future[Any]", caller: Caller, pause: float
-    ) -> None:
-        """Refuse a waiter that the run has come to wait for since it was added.
-
-        Check again after *pause* seconds, as long as the run may come to wait for it.
-        """
-        if waiter.done() or not run.has_waiter(waiter):
-            return
-        if waits_for(run, caller):
-            error = self._deadlock_error()
-            waiter.set_exception(error)
-            run.leave(waiter, error)
-        elif may_wait_for(run, caller):
-            waiter.get_loop().call_later(
-                pause,
-                self._check_deadlock_again,
-                run,
-                waiter,
-                caller,
-                min(2 * pause, 1.0),
-                context=Context(),
-            )
 
     def _deadlock_error(self) -> RuntimeError:
         return RuntimeError(

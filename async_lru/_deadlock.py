@@ -8,8 +8,9 @@ which may have a timeout.
 import asyncio
 from asyncio import Future, Task  # no need to hide them
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from types import MethodType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 
 class Waited(Protocol):
@@ -18,10 +19,21 @@ class Waited(Protocol):
     ended: bool
     task: "Task[Any] | None"
 
+    def has_waiter(self, waiter: Future[Any], /) -> bool:
+        """Return whether *waiter* waits for it. Can be called from any thread."""
+        ...
+
+    def leave(self, waiter: Future[Any], error: BaseException | None, /) -> object:
+        """Forget a waiter whose call ends with *error*."""
+
     def waiting(self) -> Sequence[tuple[Future[Any], "_Caller | None"]]:
         """Return the waiters and where they call from. Can be called from any thread."""
         ...
 
+
+#: Seconds between the first two late checks, and the most between any two.
+FIRST_PAUSE: Final = 0.01
+LAST_PAUSE: Final = 1.0
 
 _Caller: TypeAlias = "tuple[Waited, Task[Any]]"
 #: How one run waits for another: the last run, its waiter, and the path to it.
@@ -44,6 +56,53 @@ def waits_for(run: Waited, caller: _Caller) -> bool:
 def may_wait_for(run: Waited, caller: _Caller) -> bool:
     """Return whether *run* waits for a call from *caller*, or may come to wait for it."""
     return _reaches(run, caller, _perhaps)
+
+
+class LateCheck:
+    """Refuses a waiter when its run has come to wait for it since it was added.
+
+    It looks in the next turn of the loop, and then ever more rarely, as long as the run may
+    come to wait for it.
+    """
+
+    __slots__ = ("_caller", "_make_error", "_pause", "_run", "_timer", "_waiter")
+
+    def __init__(
+        self,
+        run: Waited,
+        waiter: "Future[Any]",
+        caller: _Caller,
+        make_error: Callable[[], BaseException],
+    ) -> None:
+        self._run = run
+        self._waiter = waiter
+        self._caller = caller
+        self._make_error = make_error
+        self._pause = 0.0
+        self._set_timer()
+        waiter.add_done_callback(self._end)
+
+    def _set_timer(self) -> None:
+        # An empty context, since the timer keeps it alive.
+        loop = self._waiter.get_loop()
+        self._timer = loop.call_later(self._pause, self._look, context=Context())
+        self._pause = min(2 * self._pause + FIRST_PAUSE, LAST_PAUSE)
+
+    def _look(self) -> None:
+        run, waiter = self._run, self._waiter
+        if waiter.done():  # pragma: no cover  # it is about to be told
+            return
+        if not run.has_waiter(waiter) or not may_wait_for(run, self._caller):
+            waiter.remove_done_callback(self._end)
+        elif waits_for(run, self._caller):
+            error = self._make_error()
+            waiter.set_exception(error)
+            run.leave(waiter, error)
+        else:
+            self._set_timer()
+
+    def _end(self, _: object) -> None:
+        self._timer.cancel()
 
 
 def _reaches(

@@ -9,7 +9,7 @@ from inspect import Parameter
 from reprlib import repr as short_repr
 from typing import Any, NamedTuple, TypeAlias
 
-from ._arguments import Arguments, signature_of
+from ._arguments import CATCH_ALL, Arguments, signature_of
 
 MakeKey: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Hashable]
 
@@ -60,7 +60,12 @@ def ignoring(names: Iterable[str], function: Any, make_key: MakeKey) -> MakeKey:
     """Return *make_key* for calls without the arguments of some parameters."""
     dropped = set(names)
     signature = signature_of(function, follow_wrapped=False)
-    if not dropped <= {*signature.parameters}:
+    named = {
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.kind not in CATCH_ALL
+    }
+    if not dropped <= named:  # those of the function that a decorator has wrapped
         signature = signature_of(function)
     parameters = list(signature.parameters.values())
     positional = [

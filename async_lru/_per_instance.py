@@ -124,10 +124,11 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         is_finalizing: Callable[[], bool] = sys.is_finalizing,
     ) -> None:
         """Drop the cache of a freed instance, and keep its counters."""
-        if is_finalizing():  # pragma: no cover  # globals may be gone
-            return
         known = self._caches.get(key)
         if known is None or known[0] is not reference:
+            return
+        if is_finalizing():  # pragma: no cover  # globals may be gone
+            del self._caches[key]
             return
         cache = known[1]
         try:

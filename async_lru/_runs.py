@@ -234,8 +234,9 @@ class Run:
         self._waiters[waiter] = caller
 
     def has_waiter(self, waiter: "Future[Any]") -> bool:
-        """Return whether *waiter* waits for it."""
-        return not self.ended and waiter in self._waiters
+        """Return whether *waiter* waits for it. Can be called from any thread."""
+        waiters = self._waiters  # read once: the run may end just now
+        return bool(waiters) and waiter in waiters
 
     def waiting(self) -> "list[tuple[Future[Any], Caller | None]]":
         """Return the waiters and where they call from. Can be called from any thread."""

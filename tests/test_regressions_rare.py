@@ -134,6 +134,45 @@ async def test_a_decorator_below_may_pass_arguments_of_its_own_A8_B9() -> None:
     assert await load.cache_refresh("cid") == "cid"
     with pytest.raises(TypeError, match="unhashable type: 'list'.*load was called"):
         await load(["ann"])
+    for args, kwargs in [((1, 2, 3), {}), ((), {"usr": "ann"})]:  # it can take neither
+        with pytest.raises(TypeError, match=r"load\(session: .* does not take these"):
+            load.cache_invalidate(*args, **kwargs)
+
+
+async def test_a_decorator_below_may_declare_parameters_of_its_own_A8_B9() -> None:
+    def retrying(function: Any) -> Any:
+        @functools.wraps(function)
+        async def inner(user: str, retries: int = 3) -> Any:
+            return await function(user)
+
+        return inner
+
+    @alru_cache
+    @retrying
+    async def load(user: str) -> str:
+        return user
+
+    assert not load.cache_invalidate("ann", retries=5)
+    assert await load("ann", retries=5) == "ann"
+
+
+async def test_ignore_names_no_catch_all_of_a_decorator_below_C2() -> None:
+    def passing(function: Any) -> Any:
+        @functools.wraps(function)
+        async def inner(*args: Any, **kwargs: Any) -> Any:
+            return await function(*args, **kwargs)
+
+        return inner
+
+    @alru_cache(ignore=("args", "kwargs"))
+    @passing
+    async def load(key: int, *args: int, **kwargs: int) -> int:
+        return key
+
+    assert await load(key=1) == 1
+    assert await load(key=2, more=3) == 2
+    assert await load(key=2, more=4) == 2
+    assert load.cache_info()[:2] == (1, 2)
 
 
 async def test_ignore_names_parameters_that_the_function_itself_shows_C2() -> None:
@@ -360,6 +399,45 @@ async def test_a_call_in_the_background_of_its_own_run_is_answered_B5() -> None:
     background: list[Any] = []
     assert await function(1) == 1
     assert await background[0] == 1
+
+
+@needs_refcount
+async def test_no_check_keeps_a_value_that_its_callers_dropped_B3() -> None:
+    class Value:
+        pass
+
+    @alru_cache
+    async def function(key: int) -> Any:
+        if not background:
+            background.append(asyncio.ensure_future(function(key)))
+            await asyncio.sleep(0.1)  # so that the next check is far
+        return Value()
+
+    background: list[Any] = []
+    value = weakref.ref(await function(1))
+    await background.pop()
+    background.append(None)
+    function.cache_clear()
+    await asyncio.sleep(0)
+    assert value() is None
+
+
+async def test_a_call_that_is_closed_is_checked_no_more_B5() -> None:
+    @alru_cache
+    async def function(key: int) -> Any:
+        if not background:
+            background.append(asyncio.ensure_future(join_and_leave(key)))
+            await asyncio.sleep(0.05)
+        return key
+
+    async def join_and_leave(key: int) -> None:
+        call = function(key)
+        call.send(None)
+        call.close()
+
+    background: list[Any] = []
+    assert await function(1) == 1
+    assert function.cache_stats().joins == 1
 
 
 async def ready(event: asyncio.Event) -> None:

@@ -1002,19 +1002,6 @@ async def test_a_refresh_that_joins_while_a_value_is_decoded_gets_a_newer_one_C6
     await asyncio.to_thread(here.run, one.cache_close())
 
 
-def test_a_put_before_the_first_loop_is_sent_C5_E9(twins: Twins) -> None:
-    one = twins.returning("made", shared=True)
-    one.cache_put("put", 1)
-
-    async def look() -> Any:
-        await one(2)
-        value = await one(1)
-        await one.cache_close()
-        return value
-
-    assert asyncio.run(look()) == "put"
-
-
 async def test_a_run_that_waits_goes_on_when_the_server_becomes_full_F7(
     server: Server, twins: Twins, client: Any
 ) -> None:
@@ -1063,6 +1050,23 @@ async def test_signal_handlers_may_change_what_is_settled_B15_F5(
         proxy.mend()
         await until(lambda: one.cache_stats().tier_up)
         await one.cache_close()
+
+
+class Node(list[Any]):
+    """A list whose items know it."""
+
+    parent: Any = None
+
+
+async def test_cycles_in_attributes_survive_the_codec_F8(twins: Twins) -> None:
+    root, leaf = Node(), Node("ab")
+    root.append(leaf)
+    leaf.parent = root
+    tier = twins.tier(encode=pickle.dumps, decode=pickle.loads)
+    one, other = (twins.returning(root, tier=tier) for _ in range(2))
+    assert await one(1) is root
+    found = await other(1)
+    assert found[0].parent is found
 
 
 class Stamp(datetime.datetime):

@@ -234,16 +234,14 @@ class TieredCache(TimedCache):
         now = self.clock_of(loop)()
         end = self.end_of(held, now)
         packed = self.tier.codec.pack(held, self.name)
-        if not now < end < inf:
-            packed = None
-        seconds = end - now
         if self._shares and not self.tier.will_send():
             end = min(end, now + LOCAL_TTL)
+            packed = None  # others may change the entry before it could be sent
             self.tier.has_unheard_values = True
-            if self.tier.has_begun:
-                packed = None  # others may change the entry before it could be sent
+        if not now < end < inf:
+            packed = None
         change = Change(
-            (self.name, hash_), self.sender_id, new_token(), packed, seconds
+            (self.name, hash_), self.sender_id, new_token(), packed, end - now
         )
         with self.lock:
             dropped = self.bind(loop)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, time
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 #: Marks of a result and of a failure, in front of its bytes.
 _VALUE: Final = b"v"
@@ -134,52 +134,63 @@ def _name_of(kind: type) -> str:
 _ATOMS: Final = frozenset({bool, bytes, float, int, str, type(None)})
 
 
-def is_same(one: Any, other: Any) -> bool:
+#: The pairs of objects that have been compared, or are, by their ids.
+_Pairs: TypeAlias = dict[tuple[int, int], tuple[Any, Any]]
+
+
+def is_same(one: Any, other: Any, pairs: _Pairs | None = None) -> bool:
     """Return whether two values are equal and have the same types at any depth.
 
     Values whose ``==`` returns no bool are not equal. What ``==`` raises is raised here.
     """
     return (
         type(one) is type(other)
-        and _have_same_parts(one, other)
+        and _have_same_parts(one, other, {} if pairs is None else pairs)
         and (one == other) is True
     )
 
 
-def _have_same_parts(one: Any, other: Any) -> bool:
-    kind: Any = cast("Any", type(one))
-    if kind in _ATOMS:
+def _have_same_parts(one: Any, other: Any, pairs: _Pairs) -> bool:
+    pair = id(one), id(other)
+    if type(one) in _ATOMS or pair in pairs:
         return True
+    pairs[pair] = one, other  # keep the ids theirs
     # Enum members, functions and types decode to the very same objects.
     return one is other or (
-        _have_same_contents(one, other)
+        _have_same_contents(one, other, pairs)
         and all(
-            is_same(getattr(one, name, None), getattr(other, name, None))
+            is_same(getattr(one, name, None), getattr(other, name, None), pairs)
             for name in _attributes_of(one)
         )
     )
 
 
-def _have_same_contents(one: Any, other: Any) -> bool:
+def _have_same_contents(one: Any, other: Any, pairs: _Pairs) -> bool:
     """Return whether two objects of a type agree in all but attributes and equality."""
     kind: Any = cast("Any", type(one))
     if issubclass(kind, (datetime, time)):  # equality overlooks these
-        return one.fold == other.fold and is_same(one.tzinfo, other.tzinfo)
+        return one.fold == other.fold and is_same(one.tzinfo, other.tzinfo, pairs)
     if issubclass(kind, (list, tuple, deque)):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    if issubclass(kind, dict):
-        return _have_same_members(one, other) and all(
-            is_same(value, other[key]) for key, value in one.items()
+        return len(one) == len(other) and all(
+            is_same(item, twin, pairs) for item, twin in zip(one, other, strict=True)
         )
-    return not issubclass(kind, (set, frozenset)) or _have_same_members(one, other)
+    if issubclass(kind, dict):
+        return _have_same_members(one, other, pairs) and all(
+            is_same(value, other[key], pairs) for key, value in one.items()
+        )
+    return not issubclass(kind, (set, frozenset)) or _have_same_members(
+        one, other, pairs
+    )
 
 
-def _have_same_members(one: Any, other: Any) -> bool:
+def _have_same_members(one: Any, other: Any, pairs: _Pairs) -> bool:
     """Return whether the members of two sets, or the keys of two dicts, are the same."""
     if len(one) != len(other):
         return False
     twins = {member: member for member in other}
-    return all(member in twins and is_same(member, twins[member]) for member in one)
+    return all(
+        member in twins and is_same(member, twins[member], pairs) for member in one
+    )
 
 
 def _attributes_of(value: Any) -> list[str]:

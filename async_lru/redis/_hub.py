@@ -53,8 +53,6 @@ class Hub:
         self.pending = Pending(self.lock)
         #: Whether values were put that nothing has been heard of since.
         self.has_unheard_values = False
-        #: Whether any loop has tried to be in contact with the server.
-        self.has_begun = False
         self._links: dict[AbstractEventLoop, Link] = {}
 
     def __repr__(self) -> str:
@@ -79,7 +77,6 @@ class Hub:
         link = self._links.get(loop)
         if link is None or link.closed:
             link = Link(self, loop)
-            self.has_begun = True
             with self.lock:
                 self._links[loop] = link
             for other in self._all_links():

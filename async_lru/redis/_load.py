@@ -136,9 +136,10 @@ class Load:
         has_waited = False
         end = cache.time() + cache.tier.timeout
         while True:
+            if cache.time() >= end:
+                raise UnavailableError  # the entry is changed too often to ask
             self._watch.reset()
             if cache.tier.pending.has_changes_of_entry(cache.name, self.hash):
-                self._check_patience(end)
                 await self._settle(link)
                 continue
             asked = cache.time()
@@ -152,8 +153,7 @@ class Load:
                     cache.count("misses")
                     return keys
                 # It may have been cleared, and then nobody reads these keys: ask again.
-                if cache.time() >= end:
-                    await self._release(link, keys)
+                await self._release(link, keys)
             elif isinstance(reply[0], int):
                 if self._is_awaited_by_another():
                     raise UnavailableError
@@ -166,12 +166,6 @@ class Load:
                 found = self._read(reply, asked)
                 if found is not None:
                     return found
-            self._check_patience(end)
-
-    def _check_patience(self, end: float) -> None:
-        """Raise UnavailableError after *end*: the entry is changed too often to ask."""
-        if self._cache.time() >= end:
-            raise UnavailableError
 
     def _is_awaited_by_another(self) -> bool:
         """Return whether a run of this entry in another cache here waits for this run.
