@@ -521,6 +521,7 @@ def test_a_call_that_is_refused_in_a_task_leaves_no_cycle_B3() -> None:
 # Loops that were closed with tasks left
 
 
+@needs_refcount
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("options", [{}, {"shared": True}])
 def test_runs_of_closed_loops_are_forgotten_by_later_calls_B3(options: Any) -> None:
@@ -540,6 +541,7 @@ def test_runs_of_closed_loops_are_forgotten_by_later_calls_B3(options: Any) -> N
     assert sum(loop() is not None for loop in loops) < len(loops) / 2
 
 
+@needs_refcount
 @pytest.mark.filterwarnings("ignore")
 def test_batches_of_closed_loops_are_forgotten_B3() -> None:
     @batched(window=60)
