@@ -548,9 +548,15 @@ def test_batches_of_closed_loops_are_forgotten_B3() -> None:
     async def load(keys: list[int]) -> list[int]:
         return keys
 
+    used = asyncio.new_event_loop()
+    waits = used.create_task(load(1))
+    used.run_until_complete(asyncio.sleep(0))
     loops = leave_behind(load)
     gc.collect()
     assert sum(loop() is not None for loop in loops) <= 1
+    waits.cancel()
+    used.run_until_complete(asyncio.wait([waits]))
+    used.close()
 
 
 def leave_behind(function: Any) -> list[Any]:

@@ -583,7 +583,7 @@ async def test_a_server_that_becomes_a_replica_counts_as_down_F7(
         assert other.cache_stats().tier_up is False
     finally:
         client.replicaof("no", "one")
-    assert await eventually(lambda: one.cache_stats().tier_up)
+    await until(lambda: one.cache_stats().tier_up and other.cache_stats().tier_up)
     assert await one(3) == "value"
     assert await other(3) == "value"
 
@@ -880,6 +880,25 @@ async def test_a_close_gives_up_no_change_while_the_server_takes_them_F13_F5(
     one.cache_open()
     assert one.cache_stats().tier_up
     await asyncio.wait_for(one.cache_settled(), 0.1)  # nothing was left to send
+
+
+async def test_a_call_waits_for_many_changes_no_longer_than_a_timeout_F7(
+    server: Server, twins: Twins
+) -> None:
+    with proxied(server.port) as proxy:
+        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.3)
+        one = twins.returning("value", maxsize=None, tier=tier)
+        await one(0)
+        proxy.delay_down = 0.05
+        for key in range(1000):
+            one.cache_invalidate(key)
+        misses = one.cache_stats().tier_misses
+        assert await one(999) == "value"
+        stats = one.cache_stats()
+        assert (stats.tier_up, stats.tier_misses) == (True, misses)
+        proxy.delay_down = 0
+        await asyncio.wait_for(one.cache_settled(), PATIENCE)
+        await one.cache_close()
 
 
 @pytest.fixture

@@ -218,7 +218,7 @@ class Load:
                 cache.tier.pending.wait_for_entry(cache.name, self.hash),
                 cache.tier.timeout,
             )
-        except TimeoutError:  # pragma: no cover  # the link usually notices first
+        except TimeoutError:
             raise UnavailableError from None
         if not link.is_up:  # pragma: no cover
             raise UnavailableError
