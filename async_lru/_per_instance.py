@@ -125,10 +125,8 @@ class PerInstance(AlruCacheWrapper[..., Any]):
     ) -> None:
         """Drop the cache of a freed instance, and keep its counters."""
         known = self._caches.get(key)
-        if (
-            known is None or known[0] is not reference
-        ):  # pragma: no cover  # by a thread
-            return
+        if known is None or known[0] is not reference:  # pragma: no cover
+            return  # a thread was faster
         if is_finalizing():  # pragma: no cover  # globals may be gone
             del self._caches[key]
             return
