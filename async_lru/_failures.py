@@ -13,9 +13,10 @@ def duplicate(error: BaseException) -> Any:
     """Return a copy of *error* without a traceback or context.
 
     It has the same type, args, attributes and notes, and copies of the cause, of the
-    members of a group, and of exceptions among args and attributes. Does not call
-    ``__init__``, which may take other arguments than ``args``, or build them. Raises
-    whatever a type raises that cannot be copied.
+    members of a group, and of exceptions among args and attributes, or in lists and
+    tuples there. Does not call ``__init__``, which may take other arguments than ``args``,
+    or build them, unless its type is written in C or Rust. Raises whatever a type raises
+    that cannot be copied.
     """
     return _duplicate(error, {})
 

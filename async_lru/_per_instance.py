@@ -134,7 +134,7 @@ class PerInstance(AlruCacheWrapper[..., Any]):
         try:
             gone = stats_of(cache)._replace(in_flight=0, currsize=0)
         except BaseException:  # pragma: no cover  # no stack left
-            # Another instance may get the key.
+            # At least its values must go.
             del self._caches[key]
             raise
         with self._cache.lock:  # for those who add up the counters meanwhile

@@ -48,7 +48,7 @@ async def test_many_changes_leave_room_for_calls_F7(
     server: Server, twins: Twins
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+        tier = twins.tier(proxy.url)
         changed = twins.returning("value", tier=tier)
         called = twins.returning("value", tier=tier, name="called")
         await changed(0)
@@ -351,7 +351,7 @@ async def test_tier_up_of_instances_is_that_of_now_F11(
     server: Server, twins: Twins
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+        tier = twins.tier(proxy.url)
 
         class Service:
             @alru_cache(ttl=60, tier=tier, per_instance=True, ignore=("self",))
@@ -373,7 +373,7 @@ async def test_server_too_slow_for_calls_is_not_up_F7_F11(
     server: Server, twins: Twins, caplog: pytest.LogCaptureFixture
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.05)
+        tier = twins.tier(proxy.url, timeout=0.05)
         proxy.delay_down = 0.3
         one = twins.returning("value", tier=tier)
         for key in range(12):
@@ -870,11 +870,9 @@ async def test_calls_end_though_their_entry_is_changed_all_the_time_F7(
 async def test_a_close_gives_up_no_change_while_the_server_takes_them_F13_F5(
     twins: Twins,
 ) -> None:
-    keys = range(6000)
     one = twins.returning("value", maxsize=None, tier=twins.tier(timeout=0.3))
-    other = twins.returning("value", maxsize=None)
-    await asyncio.gather(one(-1), other(-1))
-    for key in keys:
+    await one(-1)
+    for key in range(6000):
         one.cache_invalidate(key)
     await asyncio.wait_for(one.cache_close(), PATIENCE)
     one.cache_open()
@@ -886,7 +884,7 @@ async def test_a_call_waits_for_many_changes_no_longer_than_a_timeout_F7(
     server: Server, twins: Twins
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.3)
+        tier = twins.tier(proxy.url, timeout=0.3)
         one = twins.returning("value", maxsize=None, tier=tier)
         await one(0)
         proxy.delay_down = 0.05
@@ -911,7 +909,7 @@ def far(server: Server, twins: Twins) -> Iterator[tuple[Any, RedisTier]]:
             is_here = threading.get_ident() == here
             return redis.asyncio.Redis.from_url(server.url if is_here else proxy.url)
 
-        yield proxy, RedisTier(connect, namespace=twins.namespace, timeout=PATIENCE)
+        yield proxy, twins.tier(connect, timeout=PATIENCE)
 
 
 async def test_a_run_whose_link_is_late_hears_of_a_change_by_another_link_F5_E1(
@@ -971,7 +969,7 @@ async def test_a_refresh_is_not_answered_with_what_was_put_before_it_C6(
     server: Server, twins: Twins
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+        tier = twins.tier(proxy.url)
         one = twins.returning("own", tier=tier)
         run = asyncio.get_running_loop().create_future()
 
@@ -1047,7 +1045,7 @@ async def test_signal_handlers_may_change_what_is_settled_B15_F5(
     server: Server, twins: Twins
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=0.1)
+        tier = twins.tier(proxy.url, timeout=0.1)
         one = twins.returning("value", maxsize=None, tier=tier)
         await one(0)
         proxy.break_off()
@@ -1122,7 +1120,7 @@ async def test_a_close_while_contact_is_lost_leaves_no_connections_F13(
     server: Server, twins: Twins, turns: int
 ) -> None:
     with proxied(server.port) as proxy:
-        tier = RedisTier(proxy.url, namespace=twins.namespace, timeout=SLOW)
+        tier = twins.tier(proxy.url)
         one = twins.returning("value", tier=tier)
         await asyncio.gather(*map(one, range(5)))
         proxy.cut()

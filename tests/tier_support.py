@@ -84,9 +84,9 @@ class Twins:
         self.namespace = namespace
         self._functions: list[AlruCacheWrapper[..., Any]] = []
 
-    def tier(self, **options: Any) -> RedisTier:
+    def tier(self, url: Any = None, **options: Any) -> RedisTier:
         options = {"namespace": self.namespace, "timeout": SLOW, **options}
-        return RedisTier(self.url, **options)
+        return RedisTier(url or self.url, **options)
 
     def add(self, function: AlruCacheWrapper[..., Any]) -> AlruCacheWrapper[..., Any]:
         """Close a function at the end of the test."""

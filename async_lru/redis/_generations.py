@@ -4,7 +4,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ._commands import Commands, UnavailableError
-from ._protocol import GENERATION, EntryKeys, Keyspace, Message, MessageKind, new_token
+from ._protocol import (
+    GENERATION,
+    EntryKeys,
+    Keyspace,
+    Message,
+    MessageKind,
+    new_token,
+    text_of,
+)
 
 
 class Generations:
@@ -69,7 +77,7 @@ class Generations:
         if found is None:
             return None
         self.record(function, found, epoch)
-        return _text(found)
+        return text_of(found)
 
     def known(self, function: str) -> str | None:
         """Return the generation of a function without asking the server, or None."""
@@ -77,7 +85,7 @@ class Generations:
 
     def record(self, function: str, answer: "bytes | str", epoch: int) -> None:
         """Record the generation in an answer, unless an earlier message may be newer."""
-        generation = _text(answer)
+        generation = text_of(answer)
         if epoch == self.epoch:
             self._known[function] = generation
         elif self._known.get(function) != generation:  # pragma: no branch
@@ -96,7 +104,3 @@ class Generations:
         # no message announces, or this message is late. We cannot know which.
         self.forget_function(message.function)
         return message._replace(kind=MessageKind.CLEARED, version="", sender_id="")
-
-
-def _text(answer: "bytes | str") -> str:
-    return answer if isinstance(answer, str) else answer.decode()

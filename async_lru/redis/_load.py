@@ -24,6 +24,7 @@ from ._protocol import (
     Message,
     MessageKind,
     new_token,
+    text_of,
 )
 from ._waiting import wait_or_cancel, wait_without_cancelling
 from ._watch import Watch
@@ -206,7 +207,7 @@ class Load:
     async def _wait(self, link: Link, milliseconds: int, holder: Any) -> None:
         """Wait until another run ends, or its lease does."""
         await self._watch.wait(link.loop, milliseconds / 1000 + MARGIN)
-        if self._watch.has_heard_of(_bytes(holder).decode()):
+        if self._watch.has_heard_of(text_of(holder)):
             self._any_value = True  # the other run's result is new enough
 
     async def _settle(self, link: Link) -> None:
@@ -226,7 +227,9 @@ class Load:
     def _read(self, reply: Any, asked: float) -> Any:
         """Return the result and failure in *reply*, or None if they are unusable."""
         cache = self._cache
-        packed, left = _bytes(reply[0]), reply[1]
+        packed, left = reply
+        if isinstance(packed, str):
+            packed = packed.encode("utf-8", "surrogateescape")
         version = packed[:TOKEN_SIZE].decode("latin-1")
         end = asked + left / 1000
         found = None
@@ -406,13 +409,6 @@ class Load:
         return Message(
             kind, cache.sender_id, self._token, self._generation, self.hash, cache.name
         )
-
-
-def _bytes(answer: "bytes | str") -> bytes:
-    """Return an answer that the client may have decoded."""
-    if isinstance(answer, str):
-        return answer.encode("utf-8", "surrogateescape")
-    return answer
 
 
 def _result_of(found: "tuple[Any, BaseException | None]") -> Any:

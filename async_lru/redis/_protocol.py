@@ -56,6 +56,11 @@ class Keyspace(NamedTuple):
         return EntryKeys(f"{stem}:value", f"{stem}:lease")
 
 
+def text_of(answer: "bytes | str") -> str:
+    """Return an answer as text, which the client may have decoded already."""
+    return answer if isinstance(answer, str) else answer.decode()
+
+
 class MessageKind(Enum):
     """What a message says about an entry, or about all entries of a function."""
 
@@ -96,8 +101,7 @@ class Message(NamedTuple):
     def unpack(packed: bytes | str) -> "Message | None":
         """Return a received message, or None if it is not one of ours."""
         try:
-            text = packed if isinstance(packed, str) else packed.decode()
-            kind, *rest = text.split(" ", 5)
+            kind, *rest = text_of(packed).split(" ", 5)
             return Message(MessageKind(kind), *rest)
         except (TypeError, ValueError):
             return None
